@@ -1,0 +1,532 @@
+"""Every row of the retry table, billed and not, alone and among fifty: attempts and the ledger.
+
+What must always hold: charged ≤ the server's truth ≤ charged + at risk, and at risk is exactly the
+number of attempts nobody knows about.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import attrs
+import pytest
+from conftest import QUICK_RETRY, MakeClient
+from tiktok_following import (
+    AuthenticationError,
+    BadRequestError,
+    ConnectError,
+    DeadlineExceededError,
+    FollowingClient,
+    InsufficientCreditsError,
+    LookupFailedError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RequestError,
+    RequestTimeoutError,
+    ResponseDecodeError,
+    RetryPolicy,
+    ServerError,
+    ServiceUnavailableError,
+    Timeout,
+    TransportError,
+    Usage,
+)
+from tiktok_following.sandbox import Fault, Gate, Sandbox, faults
+
+MANY = 50
+SHORT_READ = Timeout(read=0.04)
+
+
+def break_shape(body: dict[str, Any]) -> dict[str, Any]:
+    body["data"]["totalAccounts"] = "12"
+    return body
+
+
+def hide_price(body: dict[str, Any]) -> dict[str, Any]:
+    del body["meta"]["creditsCharged"]
+    return body
+
+
+@attrs.frozen
+class Row:
+    """A fault, and what must become of a page that meets it on every attempt."""
+
+    name: str
+    make: Callable[[], Fault]
+    error: type[RequestError]
+    attempts: int
+    at_risk: int = 0
+    charged: int = 0
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+
+AMBIGUOUS = [
+    Row("drop before reading", faults.drop_before, TransportError, 2, 2),
+    Row("reset before reading", lambda: faults.drop_before(reset=True), TransportError, 2, 2),
+    Row("drop after reading, billed", faults.drop_after, TransportError, 2, 2),
+    Row("drop, not billed", lambda: faults.drop_after(billed=False), TransportError, 2, 2),
+    Row("reset after reading", lambda: faults.drop_after(reset=True), TransportError, 2, 2),
+    Row("truncated body", faults.truncated, TransportError, 2, 2),
+    Row("truncated, not billed", lambda: faults.truncated(billed=False), TransportError, 2, 2),
+    Row(
+        "read timeout",
+        lambda: faults.slow(0.5),
+        RequestTimeoutError,
+        2,
+        2,
+        options={"timeout": SHORT_READ},
+    ),
+    Row(
+        "read timeout in the body",
+        lambda: faults.slow(between=0.5),
+        RequestTimeoutError,
+        2,
+        2,
+        options={"timeout": SHORT_READ},
+    ),
+    Row("500", lambda: faults.status(500), ServerError, 2, 2),
+    Row("500, billed", lambda: faults.status(500, billed=True), ServerError, 2, 2),
+    Row("502", lambda: faults.status(502), LookupFailedError, 2, 2),
+    Row("502, billed", lambda: faults.status(502, billed=True), LookupFailedError, 2, 2),
+    Row("502 HTML", faults.html, LookupFailedError, 2, 2),
+    Row("504 empty", lambda: faults.empty(504), ServerError, 2, 2),
+    Row("520 HTML", lambda: faults.html(520), ServerError, 2, 2),
+    Row("521", lambda: faults.html(521), ServerError, 2, 2),
+    Row("524, billed", lambda: faults.html(524, billed=True), ServerError, 2, 2),
+]
+FINAL = [
+    Row("400", lambda: faults.status(400), BadRequestError, 1),
+    Row("401", lambda: faults.status(401), AuthenticationError, 1),
+    Row("403", lambda: faults.status(403), PermissionDeniedError, 1),
+    Row("404", lambda: faults.status(404), NotFoundError, 1),
+    Row("malformed JSON", faults.malformed, ResponseDecodeError, 1, at_risk=1),
+    Row("HTML 200", lambda: faults.html(200), ResponseDecodeError, 1, at_risk=1),
+    Row("empty 200", lambda: faults.empty(200), ResponseDecodeError, 1, at_risk=1),
+    Row(
+        "wrong shape that tells its price",
+        lambda: faults.reshaped(break_shape),
+        ResponseDecodeError,
+        1,
+        charged=1,
+    ),
+    Row(
+        "wrong shape without a price",
+        lambda: faults.reshaped(hide_price),
+        ResponseDecodeError,
+        1,
+        at_risk=1,
+    ),
+    Row("redirect", lambda: faults.status(302, location="http://x.test/"), RequestError, 1, 1),
+]
+ROWS = AMBIGUOUS + FINAL
+
+
+def check_books(usage: Usage, sandbox: Sandbox) -> None:
+    assert usage.credits_charged <= sandbox.credits_charged
+    assert sandbox.credits_charged <= usage.credits_charged + usage.credits_at_risk
+    assert usage.credits_reserved == 0
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_a_fault_that_stays_is_raised_after_the_attempts_of_its_row(
+    make_client: MakeClient, sandbox: Sandbox, row: Row
+) -> None:
+    client = make_client(**row.options)
+    sandbox.script(*(row.make() for _ in range(row.attempts)))
+    with pytest.raises(row.error) as caught:
+        await client.following_page("nasa")
+    error, usage = caught.value, client.usage
+    assert (error.handle, error.cursor, error.attempts) == ("nasa", None, row.attempts)
+    assert error.may_be_charged == (row.at_risk > 0 or row.charged > 0)
+    assert sandbox.faults_left == 0
+    assert len(sandbox.requests) == usage.attempts == row.attempts
+    assert (usage.credits_charged, usage.credits_at_risk) == (row.charged, row.at_risk)
+    assert (usage.requests, usage.retries) == (1, row.attempts - 1)
+    assert usage.outcomes == {row.error.__name__: 1} or row.name == "redirect"
+    check_books(usage, sandbox)
+    assert len((await client.following_page("nasa")).accounts) == 30
+
+
+@pytest.mark.parametrize("row", AMBIGUOUS, ids=lambda row: row.name)
+async def test_a_fault_that_passes_costs_one_credit_at_risk(
+    make_client: MakeClient, sandbox: Sandbox, row: Row
+) -> None:
+    client = make_client(**row.options)
+    sandbox.script(row.make())
+    page = await client.following_page("nasa")
+    usage = client.usage
+    assert len(page.accounts) == 30
+    assert (usage.credits_charged, usage.credits_at_risk, usage.attempts) == (1, 1, 2)
+    check_books(usage, sandbox)
+
+
+@pytest.mark.parametrize("row", AMBIGUOUS, ids=lambda row: row.name)
+async def test_ambiguous_retries_can_be_turned_off(
+    make_client: MakeClient, sandbox: Sandbox, row: Row
+) -> None:
+    client = make_client(**row.options, retry=RetryPolicy(ambiguous_retries=0))
+    sandbox.script(row.make())
+    with pytest.raises(row.error):
+        await client.following_page("nasa")
+    assert client.usage.credits_at_risk == len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_the_books_are_exact_among_fifty_tasks(
+    make_client: MakeClient, sandbox: Sandbox, row: Row
+) -> None:
+    client = make_client(**row.options, max_concurrency=MANY)
+    sandbox.script_by(lambda request: row.make() if request.number % 2 else None)
+    results = await asyncio.gather(
+        *(client.following_page(f"user{number}") for number in range(MANY)), return_exceptions=True
+    )
+    failed = [result for result in results if isinstance(result, BaseException)]
+    assert {type(error) for error in failed} <= {row.error} or row.name == "redirect"
+    usage = client.usage
+    bad = sum(1 for request in sandbox.requests if request.number % 2)
+    at_risk_each = row.at_risk // row.attempts
+    assert usage.credits_at_risk == bad * at_risk_each
+    charged = sum(1 for result in results if not isinstance(result, BaseException))
+    assert usage.credits_charged == charged + len(failed) * row.charged
+    assert usage.attempts == len(sandbox.requests)
+    assert client.throttle.in_flight == client.throttle.waiting == 0
+    check_books(usage, sandbox)
+
+
+@pytest.fixture
+async def refused_url() -> AsyncIterator[str]:
+    """An address of this machine that nobody listens on."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
+
+
+async def test_what_was_not_sent_is_tried_four_times_and_costs_nothing(
+    make_client: MakeClient, refused_url: str
+) -> None:
+    client = make_client(base_url=refused_url)
+    with pytest.raises(ConnectError, match="no connection") as caught:
+        await client.following_page("nasa")
+    assert (caught.value.attempts, caught.value.may_be_charged) == (4, False)
+    assert (client.usage.attempts, client.usage.credits_at_risk) == (4, 0)
+    assert caught.value.__cause__ is not None
+    assert client.usage.seconds_waited > 0
+
+
+@pytest.mark.parametrize("error", [503, 429])
+@pytest.mark.parametrize("body", [faults.status, faults.html, faults.empty])
+async def test_a_refusal_is_waited_for_and_costs_time_and_not_attempts(
+    client: FollowingClient, sandbox: Sandbox, error: int, body: Callable[..., Fault]
+) -> None:
+    sandbox.script(*(body(error, retry_after=0.02) for _ in range(6)))
+    page = await client.following_page("nasa")
+    usage = client.usage
+    assert len(page.accounts) == 30
+    assert (usage.credits_charged, usage.credits_at_risk) == (1, 0)
+    assert (usage.attempts, usage.pauses) == (7, 6)
+    assert usage.seconds_waited >= 6 * 0.02
+
+
+async def test_a_refusal_and_a_failure_are_counted_apart(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    refusal = faults.status(503, retry_after=0.01)
+    sandbox.script(refusal, faults.status(500), refusal, refusal)
+    await client.following_page("nasa")
+    assert client.usage.attempts == 5
+    assert client.usage.credits_at_risk == 1
+
+
+async def test_fifty_tasks_wait_for_one_pause_together(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(max_concurrency=MANY)
+    sandbox.script(*(faults.status(503, retry_after=0.04) for _ in range(5)))
+    await asyncio.gather(*(client.following_page(f"user{number}") for number in range(MANY)))
+    assert client.usage.credits_charged == sandbox.credits_charged == MANY
+    assert client.usage.attempts == MANY + 5
+
+
+async def test_a_refusal_without_retry_after_backs_off(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(503), faults.status(503, retry_after="soon"))
+    await client.following_page("nasa")
+    assert client.usage.pauses == 2
+
+
+async def test_an_http_date_is_read_against_the_date_of_the_response(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    # Ten years off this machine's clock, one second apart.
+    sandbox.script(
+        faults.status(
+            503,
+            retry_after="Sun, 01 Nov 2015 08:49:38 GMT",
+            date="Sun, 01 Nov 2015 08:49:37 GMT",
+        )
+    )
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await client.following_page("nasa")
+    assert loop.time() - started >= 1.0
+
+
+async def test_a_pause_longer_than_the_cap_fails_at_once_for_everybody_without_the_network(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client()
+    sandbox.script(faults.status(503, retry_after=121))
+    for attempts in (1, 0, 0):
+        with pytest.raises(ServiceUnavailableError) as caught:
+            await client.following_page("nasa")
+        assert caught.value.attempts == attempts
+        assert caught.value.retry_after == pytest.approx(121, abs=3)
+        assert caught.value.handle == "nasa"
+    assert len(sandbox.requests) == 1
+    assert client.throttle.paused_for > 100
+    patient = client.with_options(retry=attrs.evolve(QUICK_RETRY, max_retry_after=200), deadline=0.02)
+    with pytest.raises(DeadlineExceededError):
+        await patient.following_page("nasa")
+    assert len(sandbox.requests) == 1
+
+
+async def test_a_pause_longer_than_the_cap_wakes_those_who_wait_in_a_shorter_one(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client()
+    gate = Gate()
+    sandbox.script(faults.hold(gate, then=faults.status(503, retry_after=200)), handle="late")
+    late = asyncio.create_task(client.following_page("late"))
+    await gate.reached()
+    sandbox.script(faults.status(503, retry_after=100), handle="early")
+    early = asyncio.create_task(client.following_page("early"))
+    while client.usage.pauses == 0:
+        await asyncio.sleep(0)
+    waiting = [early, *(asyncio.create_task(client.following_page(name)) for name in "bcd")]
+    while client.throttle.waiting < len(waiting):
+        await asyncio.sleep(0)
+    gate.release()
+    for task in (late, *waiting):
+        with pytest.raises(ServiceUnavailableError):
+            await task
+    assert client.throttle.waiting == 0
+
+
+@pytest.mark.parametrize("fault", [faults.status(503), faults.status(503, retry_after=0.02)])
+async def test_the_policy_none_sends_once_and_waits_for_nothing(
+    make_client: MakeClient, sandbox: Sandbox, fault: Fault
+) -> None:
+    client = make_client(retry=RetryPolicy.none())
+    sandbox.script(fault)
+    with pytest.raises(ServiceUnavailableError):
+        await client.following_page("nasa")
+    assert len(sandbox.requests) == 1
+
+
+async def test_a_402_stops_everything_until_the_balance_shows_credits(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.credits_left = 1
+    await client.following_page("nasa")
+    for attempts in (1, 0):
+        with pytest.raises(InsufficientCreditsError) as caught:
+            await client.with_options().following_page("nasa")
+        assert caught.value.attempts == attempts
+        assert caught.value.checkout_url
+        assert caught.value.code == "insufficient_credits"
+    assert (await client.balance()).credits == 0
+    with pytest.raises(InsufficientCreditsError):
+        await client.following_page("nasa")
+    sandbox.credits_left = 5
+    with pytest.raises(InsufficientCreditsError):
+        await client.following_page("nasa")
+    pages = [request for request in sandbox.requests if request.route == "following"]
+    assert len(pages) == 2
+    assert (await client.balance()).credits == 5
+    await client.following_page("nasa")
+    assert client.usage.credits_charged == sandbox.credits_charged == 2
+
+
+async def test_a_402_wakes_those_who_wait(make_client: MakeClient, sandbox: Sandbox) -> None:
+    client = make_client(max_concurrency=1)
+    sandbox.credits_left = 0
+    results = await asyncio.gather(
+        *(client.following_page(f"user{number}") for number in range(MANY)), return_exceptions=True
+    )
+    assert {type(result) for result in results} == {InsufficientCreditsError}
+    assert len(sandbox.requests) == 1
+
+
+async def test_cancelled_after_sending_is_at_risk_and_not_tried_again(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    sandbox.script(faults.hold(gate))
+    task = asyncio.create_task(client.following_page("nasa"))
+    await gate.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.release()
+    usage = client.usage
+    assert (usage.credits_at_risk, usage.credits_charged, usage.credits_reserved) == (1, 0, 0)
+    assert usage.outcomes == {"CancelledError": 1}
+    assert len(sandbox.requests) == 1
+    await client.following_page("nasa")
+
+
+async def test_cancelled_before_sending_costs_nothing(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client()
+    task = asyncio.create_task(client.following_page("nasa"))
+    await asyncio.sleep(0)  # the task has begun to connect
+    assert client.throttle.in_flight == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.usage.credits_at_risk == client.usage.credits_reserved == 0
+    assert client.throttle.in_flight == 0
+    assert sandbox.credits_charged == 0
+
+
+async def test_the_deadline_bounds_a_page_that_is_under_way(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(deadline=0.05)
+    gate = Gate()
+    sandbox.script(faults.status(500), faults.hold(gate))
+    with pytest.raises(DeadlineExceededError, match=r"deadline of 0\.05 s") as caught:
+        await client.following_page("nasa")
+    gate.release()
+    error = caught.value
+    assert isinstance(error, TimeoutError)
+    assert (error.attempts, error.may_be_charged, error.handle) == (2, True, "nasa")
+    assert isinstance(error.__cause__, ServerError)
+    assert client.usage.credits_at_risk == 2
+
+
+async def test_the_deadline_bounds_the_wait_in_a_pause_and_costs_nothing(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(deadline=0.05)
+    sandbox.script(faults.status(503, retry_after=30))
+    with pytest.raises(DeadlineExceededError) as caught:
+        await client.following_page("nasa")
+    assert isinstance(caught.value.__cause__, ServiceUnavailableError)
+    assert not caught.value.may_be_charged
+    with pytest.raises(DeadlineExceededError, match="waiting to be sent") as caught:
+        await client.following_page("nasa")
+    assert caught.value.__cause__ is None
+    assert (client.usage.credits_at_risk, client.throttle.waiting) == (0, 0)
+
+
+async def test_each_page_of_a_list_has_a_deadline_of_its_own(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(deadline=0.2)
+    sandbox.script_by(lambda _: faults.slow(0.045))
+    pages = [page async for page in client.following("large.profile", max_pages=6).pages()]
+    assert len(pages) == 6
+
+
+async def test_no_deadline_is_no_limit(make_client: MakeClient) -> None:
+    assert (await make_client(deadline=None).following_page("nasa")).accounts
+
+
+async def test_an_empty_retry_quota_raises_at_once_and_successes_refill_it(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=attrs.evolve(QUICK_RETRY, retry_quota=1))
+    sandbox.script(faults.status(500), faults.status(500))
+    with pytest.raises(ServerError):
+        await client.following_page("nasa")
+    sandbox.script(faults.status(500))
+    with pytest.raises(ServerError) as caught:
+        await client.with_options(retry=QUICK_RETRY).following_page("nasa")
+    assert caught.value.attempts == 1
+    await client.following_page("nasa")
+    sandbox.script(faults.status(500))
+    await client.following_page("nasa")
+    assert sandbox.faults_left == 0
+
+
+async def test_waits_for_retry_after_take_no_token(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=attrs.evolve(QUICK_RETRY, retry_quota=0))
+    sandbox.script(faults.status(503, retry_after=0.01))
+    await client.following_page("nasa")
+    sandbox.script(faults.status(500))
+    with pytest.raises(ServerError):
+        await client.following_page("nasa")
+
+
+async def test_a_429_of_a_free_route_never_delays_a_page(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(429, retry_after=0.04), route="balance")
+    loop = asyncio.get_running_loop()
+    balance = asyncio.create_task(client.balance())
+    started = loop.time()
+    while not sandbox.requests:
+        await asyncio.sleep(0)
+    while client._shared.free.state.paused_for == 0:
+        await asyncio.sleep(0)
+    await client.following_page("nasa")
+    assert not balance.done()
+    assert client.throttle.paused_for == 0
+    assert (await balance).credits > 0
+    assert loop.time() - started >= 0.04
+
+
+async def test_a_pause_of_the_pages_never_delays_a_free_route(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(503, retry_after=30))
+    page = asyncio.create_task(client.following_page("nasa"))
+    while client.throttle.paused_for == 0:
+        await asyncio.sleep(0)
+    assert (await client.balance()).credits > 0
+    assert await client.health() is True
+    page.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await page
+
+
+async def test_free_routes_need_no_slot_and_no_credit(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(max_concurrency=1, max_credits=0)
+    gate = Gate()
+    sandbox.script(*(faults.hold(gate) for _ in range(30)), route="whoami")
+    calls = [asyncio.create_task(client.whoami()) for _ in range(30)]
+    await gate.reached(30)
+    gate.release()
+    assert {identity.id for identity in await asyncio.gather(*calls)} == {"usr_sandbox"}
+    assert client.usage == Usage()
+
+
+@pytest.mark.parametrize("error", [401, 500])
+async def test_a_free_route_raises_like_a_page_and_risks_nothing(
+    client: FollowingClient, sandbox: Sandbox, error: int
+) -> None:
+    sandbox.script(*(faults.status(error) for _ in range(4)), route="balance")
+    with pytest.raises((AuthenticationError, ServerError)) as caught:
+        await client.balance()
+    assert caught.value.handle is None
+    assert client.usage == Usage()
+
+
+async def test_a_rate_limited_free_route_gives_up_only_at_the_cap(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(429, retry_after=500), route="whoami")
+    with pytest.raises(RateLimitError):
+        await client.whoami()
+    with pytest.raises(RateLimitError):
+        await client.balance()
+    assert len(sandbox.requests) == 1

@@ -1,0 +1,200 @@
+"""What users can set: frozen values, checked at birth.
+
+The law: a setting that cannot work is a `ConfigurationError` before anything is sent, and the API
+key is nothing that anybody can read by accident.
+"""
+
+import ipaddress
+import math
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import attrs
+
+from ._errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.socialfetch.dev"
+API_KEY_VARIABLE = "SOCIALFETCH_API_KEY"
+BASE_URL_VARIABLE = "SOCIALFETCH_BASE_URL"
+
+
+class ApiKey(str):
+    """The API key: a text to HTTP, its first characters to everybody else.
+
+    As a `str` it travels through aiohttp as a header value. `repr` and pickling, which are how
+    values reach logs, tracebacks and caches, give the redacted form.
+    """
+
+    __slots__ = ()
+
+    @property
+    def redacted(self) -> str:
+        """The first characters, enough to tell two keys apart."""
+        shown = 8 if len(self) >= 16 else 0  # noqa: PLR2004 - of a short text even 8 tell too much
+        return f"{self[:shown]}…"
+
+    def redact(self, text: str) -> str:
+        """Take the key out of a text that came from elsewhere."""
+        return text.replace(self, self.redacted)
+
+    def __repr__(self) -> str:
+        return f"'{self.redacted}'"
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return str, (self.redacted,)
+
+
+def parse_api_key(api_key: str | None, environment: str | None) -> ApiKey:
+    """Choose the key: the argument, or else the environment's, without white space around it.
+
+    Raises:
+        ConfigurationError: There is none, or it cannot be an HTTP header.
+    """
+    given = api_key if api_key is not None else environment or ""
+    text = given.strip()
+    if not text:
+        raise ConfigurationError(
+            f"no API key: set the environment variable {API_KEY_VARIABLE}, "
+            "or pass FollowingClient(api_key=…)"
+        )
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ConfigurationError(
+            "the API key has white space or characters outside ASCII inside; "
+            "was something else copied along?"
+        )
+    return ApiKey(text)
+
+
+def parse_base_url(text: str) -> str:
+    """Check where requests go, and drop a trailing slash.
+
+    Raises:
+        ConfigurationError: It is no http(s) URL, has a query, fragment or user, or would send the
+            key in plain text to another machine.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"base_url {text!r} is not a URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigurationError(f"base_url {text!r} is not a URL like {DEFAULT_BASE_URL}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigurationError("base_url takes no user, query or fragment")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            f"base_url {text!r} would send the API key in plain text: use https "
+            "(plain http is for this machine alone)"
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name can only mean this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def check_number(
+    name: str, value: Any, *, low: float, above: bool = False, whole: bool = False
+) -> None:
+    """Check a numeric setting.
+
+    Raises:
+        ConfigurationError: It is no number, not finite, not whole where it must be, or too small.
+    """
+    kinds = int if whole else (int, float)
+    is_number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < low or (above and value == low):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{name} must be {kind} {'>' if above else '≥'} {low}: {value!r}")
+
+
+def _positive(_: Any, attribute: Any, value: float) -> None:
+    check_number(attribute.name, value, low=0, above=True)
+
+
+def _not_negative(_: Any, attribute: Any, value: float) -> None:
+    check_number(attribute.name, value, low=0)
+
+
+def _count(_: Any, attribute: Any, value: int) -> None:
+    check_number(attribute.name, value, low=0, whole=True)
+
+
+def _at_least_one(_: Any, attribute: Any, value: int) -> None:
+    check_number(attribute.name, value, low=1, whole=True)
+
+
+@attrs.frozen(kw_only=True)
+class Timeout:
+    """How long one attempt may take. The whole page has a `deadline` of its own.
+
+    Raises:
+        ConfigurationError: A value is not a number above 0.
+    """
+
+    connect: float = attrs.field(default=10.0, validator=_positive)
+    """Seconds to look up the host, connect and agree on TLS. On a session of your own the
+    look-up is not counted, and waiting for its pool neither."""
+    read: float = attrs.field(default=60.0, validator=_positive)
+    """Seconds without a byte of the answer. The provider documents none; its public clients
+    use 8 to 90."""
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """Which failures are tried again, how often and how long apart.
+
+    Never repeated: 400, 401, 402, 403, 404 and a 200 of the wrong shape.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
+    """
+
+    max_attempts: int = attrs.field(default=4, validator=_at_least_one)
+    """Attempts for one page, the first included; waits for ``Retry-After`` are not counted."""
+    ambiguous_retries: int = attrs.field(default=1, validator=_count)
+    """How many of them may follow a failure that may have been charged; each puts one more credit
+    at risk. 0 turns it off."""
+    initial_backoff: float = attrs.field(default=0.5, validator=_not_negative)
+    """Seconds: the most to wait before the first retry. It doubles with each, and the wait is
+    drawn between 0 and it (full jitter)."""
+    max_backoff: float = attrs.field(default=30.0, validator=_not_negative)
+    """Seconds: the most to wait before any retry."""
+    max_retry_after: float = attrs.field(default=120.0, validator=_not_negative)
+    """Seconds: the longest pause, by ``Retry-After``, that is waited for; a longer one fails at
+    once, as does everything until it ends."""
+    retry_quota: int = attrs.field(default=100, validator=_count)
+    """Tokens shared by all calls of a client: a retry takes one, a success gives one back, and
+    without one a failure is raised at once. The root client's value counts."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """Make the policy that sends every request once and waits for nothing."""
+        return cls(max_attempts=1, ambiguous_retries=0, max_retry_after=0.0)
+
+    def backoff(self, number: int) -> float:
+        """Give the longest wait, in seconds, before retry `number` (from 1)."""
+        return min(self.max_backoff, self.initial_backoff * 2.0 ** min(number - 1, 64))
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What one client, or one made from it by `with_options`, does differently from another."""
+
+    timeout: Timeout
+    deadline: float | None
+    """Seconds for one page: queue, pauses, attempts and backoff. `None` means no limit."""
+    retry: RetryPolicy
+
+    def __attrs_post_init__(self) -> None:
+        """Check what the type checker of the caller may not have seen."""
+        if not isinstance(self.timeout, Timeout):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise ConfigurationError(f"timeout must be a Timeout: {self.timeout!r}")
+        if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - same
+            raise ConfigurationError(f"retry must be a RetryPolicy: {self.retry!r}")
+        if self.deadline is not None:
+            check_number("deadline", self.deadline, low=0, above=True)

@@ -1,0 +1,104 @@
+"""What was paid, what may have been paid, and what is set aside: the money of one client or list.
+
+The law: charged + at risk + reserved never exceeds `max_credits`, in a ledger or any above it,
+while a page costs what is documented. Nothing here waits: it says whether to.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ._config import check_number
+from ._models import Usage
+
+
+class Ledger:
+    """The credits of a client, a `with_options` client or a list; each entry counts in its parents.
+
+    Args:
+        parent: The ledger this one spends from; `None` for the root.
+        max_credits: The most to spend here; `None` means no limit of its own.
+
+    Raises:
+        ConfigurationError: `max_credits` is no whole number ≥ 0.
+    """
+
+    def __init__(self, parent: Ledger | None = None, *, max_credits: int | None = None) -> None:
+        if max_credits is not None:
+            check_number("max_credits", max_credits, low=0, whole=True)
+        self.max_credits = max_credits
+        self.chain: tuple[Ledger, ...] = (self, *(parent.chain if parent else ()))
+        """This ledger and all above it, the root last."""
+        self._capped = tuple(ledger for ledger in self.chain if ledger.max_credits is not None)
+        self.live = Usage()
+        """The counts as they move; `usage` is the snapshot to hand out."""
+        self.dearest = 1
+        """The dearest price of a page seen, in credits; kept by the root."""
+
+    @property
+    def usage(self) -> Usage:
+        """A snapshot."""
+        return attrs.evolve(self.live, outcomes=dict(self.live.outcomes))
+
+    @property
+    def price(self) -> int:
+        """What to set aside for a page: 1 credit, or the dearest price seen."""
+        return self.chain[-1].dearest
+
+    def is_spent(self) -> bool:
+        """Tell whether no page fits any more, even if nothing under way is charged."""
+        spent = self.live.credits_charged + self.live.credits_at_risk
+        return self.max_credits is not None and spent + self.price > self.max_credits
+
+    def is_full(self) -> bool:
+        """Tell whether no page fits now, counting what others have reserved."""
+        live = self.live
+        taken = live.credits_charged + live.credits_at_risk + live.credits_reserved
+        return self.max_credits is not None and taken + self.price > self.max_credits
+
+    def find_block(self) -> Ledger | None:
+        """Find the ledger that has no room for a page now; a spent one before one that is full."""
+        if not self._capped:
+            return None
+        full = [ledger for ledger in self._capped if ledger.is_full()]
+        return max(full, key=Ledger.is_spent, default=None)
+
+    def reserve(self) -> int:
+        """Set the price of a page aside for one attempt; return how much."""
+        price = self.price
+        for ledger in self.chain:
+            ledger.live.credits_reserved += price
+            ledger.live.attempts += 1
+        return price
+
+    def settle(self, reserved: int, *, charged: int = 0, at_risk: int = 0) -> None:
+        """Turn a reservation into what became of it; what is neither is free again."""
+        root = self.chain[-1]
+        root.dearest = max(root.dearest, charged)
+        for ledger in self.chain:
+            live = ledger.live
+            live.credits_reserved -= reserved
+            live.credits_charged += charged
+            live.credits_at_risk += at_risk
+
+    def count_retry(self) -> None:
+        """Count an attempt that follows a failed one."""
+        for ledger in self.chain:
+            ledger.live.retries += 1
+
+    def count_pause(self) -> None:
+        """Count an answer that asked to wait."""
+        for ledger in self.chain:
+            ledger.live.pauses += 1
+
+    def count_wait(self, seconds: float) -> None:
+        """Count time spent waiting."""
+        for ledger in self.chain:
+            ledger.live.seconds_waited += seconds
+
+    def finish(self, outcome: str) -> None:
+        """Count a page that was asked for, by what became of it."""
+        for ledger in self.chain:
+            live = ledger.live
+            live.requests += 1
+            live.outcomes[outcome] = live.outcomes.get(outcome, 0) + 1

@@ -1,0 +1,173 @@
+"""How much at once, how soon, and how often again: the numbers behind the throttle.
+
+The law: time comes in as `now`, seconds of any clock that never goes back, and nothing here waits.
+"""
+
+import sys
+
+from ._errors import APIError
+
+START = 20
+"""Requests in flight to begin with, and the most after a pause before growing further."""
+COOLDOWN = 2.0
+"""Seconds after a cut without growth."""
+PROBE_INTERVAL = 6.0
+"""Seconds between two steps beyond what is known to work."""
+FIRST_CUT = 0.8
+"""What is left of the limit after a refusal at a level not known before."""
+PROBE_CUT = 0.95
+"""What is left of it after a refusal that a probe met."""
+CLEARLY_ABOVE = 1.05
+"""How far beyond the refused level the ceiling must have moved to be searched for again."""
+
+
+class Pause:
+    """Until when nothing may be sent. It only ever moves later."""
+
+    def __init__(self) -> None:
+        self.until = float("-inf")
+        self.seconds = 0.0
+        self.reason: APIError | None = None
+        self.streak = 0
+
+    def begin(self, now: float, seconds: float, reason: APIError, jitter: float = 0.0) -> None:
+        """Record that the server asked to wait.
+
+        Args:
+            now: The time of the answer.
+            seconds: How long it asked for.
+            reason: Its answer.
+            jitter: Seconds to add, so that many clients do not come back together.
+        """
+        if now >= self.until:
+            self.streak += 1
+        if now + seconds + jitter > self.until:
+            self.until = now + seconds + jitter
+            self.seconds = seconds
+            self.reason = reason
+
+    def remaining(self, now: float) -> float:
+        """Seconds left, 0 when there is no pause."""
+        return max(0.0, self.until - now)
+
+
+class RetryQuota:
+    """How many retries all calls of a client may have on credit: a bucket that successes refill."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.tokens = size
+
+    def take(self) -> bool:
+        """Take a token for one retry; `False` means there is none."""
+        if self.tokens == 0:
+            return False
+        self.tokens -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Return a token for one success."""
+        if self.tokens < self.size:
+            self.tokens += 1
+
+
+class AdaptiveLimit:
+    """How many requests may be in flight: found by growing until refused, then kept just under.
+
+    It doubles per clean round until the first refusal. The refused level is remembered: the limit
+    stays just under it, steps over it now and then, and doubles again once the ceiling has clearly
+    moved. After a pause one request goes first; its answer lets `START` go, and each more one more.
+
+    Args:
+        maximum: The most in flight, ever.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.limit = min(START, maximum)
+        self._level: int | None = None
+        """The number in flight that was last refused; `None` while looking for it."""
+        self._ramp: int | None = None
+        """The most in flight while coming back from a pause; `None` when back."""
+        self._since = float("-inf")
+        """When the limit was last cut: answers to what was sent before say nothing of it."""
+        self._grown_at = float("-inf")
+        self._was_clean = False
+        """Whether a round came through since the last cut."""
+        self._left = self.limit
+        self._was_used = False
+
+    @property
+    def allowed(self) -> int:
+        """How many may be in flight now."""
+        return self.limit if self._ramp is None else min(self._ramp, self.limit)
+
+    def admit(self, in_flight: int) -> None:
+        """Note that a request starts, as one of `in_flight`."""
+        if in_flight >= self.limit:
+            self._was_used = True
+
+    def answer(self, now: float, sent_at: float) -> None:
+        """Note a good answer to a request sent at `sent_at`."""
+        if sent_at < self._since:
+            return
+        if self._ramp is not None:
+            self._come_back(self._ramp)
+            return
+        self._left -= 1
+        if self._left <= 0:
+            self._was_clean = True
+            if self._was_used and now >= self._since + COOLDOWN:
+                self._grow(now)
+            self._begin_round()
+
+    def refuse(self, now: float, sent_at: float, in_flight: int) -> None:
+        """Note a refusal: cut the limit, once for all that was sent before the cut."""
+        if sent_at < self._since:
+            return
+        if self._ramp != 1:  # a lone probe that is refused says nothing of how many are too many
+            level = min(self.limit, in_flight)
+            cut = PROBE_CUT if self._level is not None and self._was_clean else FIRST_CUT
+            self._level = level
+            self.limit = max(1, min(level - 1, int(level * cut)))
+        self._since = now
+        self._ramp = 1
+        self._was_clean = False
+        self._begin_round()
+
+    def _come_back(self, ramp: int) -> None:
+        self._ramp = ramp + 1 if ramp > 1 else START
+        if self._ramp >= self.limit:
+            self._ramp = None
+            self._begin_round()
+
+    def _grow(self, now: float) -> None:
+        level = self._level
+        if level is not None and self.limit > max(level * CLEARLY_ABOVE, level + 2):
+            level = self._level = None
+        if level is None:
+            grown = self.limit * 2
+        elif self.limit < int(level * PROBE_CUT):
+            grown = min(self.limit * 2, int(level * PROBE_CUT))
+        elif now >= max(self._grown_at, self._since) + PROBE_INTERVAL:
+            grown = self.limit + max(1, round(level / 40))
+        else:
+            return
+        self._grown_at = now
+        self.limit = min(grown, self.maximum)
+
+    def _begin_round(self) -> None:
+        self._left = self.limit
+        self._was_used = False
+
+
+class NoLimit(AdaptiveLimit):
+    """The limit of the free routes: none."""
+
+    def __init__(self) -> None:
+        super().__init__(START)
+
+    @property
+    def allowed(self) -> int:
+        """As many as there are."""
+        return sys.maxsize

@@ -1,0 +1,211 @@
+"""The road of one request: retry(throttle(transport, parse)), and what it cost.
+
+The law: an attempt is admitted, sent once, read and settled, in this order, and settled whatever
+ends it. A success never meets tenacity.
+"""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Generic, TypeVar
+
+import attrs
+
+from ._config import ApiKey, Options
+from ._errors import (
+    APIError,
+    BudgetExceededError,
+    DeadlineExceededError,
+    InsufficientCreditsError,
+    RequestError,
+)
+from ._ledger import Ledger
+from ._limits import RetryQuota
+from ._models import FollowingPage
+from ._retry import Retries, is_retryable
+from ._throttle import Permit, Throttle
+from ._transport import Sending, Transport
+from ._wire import Request, Response, is_refusal, parse_following_response
+
+T = TypeVar("T")
+Parse = Callable[[Request, Response, ApiKey], T]
+
+MIN_PAUSE = 0.01
+"""Seconds: a refusal always pauses, so that not even a server saying 0 is asked in a tight loop."""
+JITTER = 0.1
+"""Up to this part of a pause is added by chance, so that clients do not come back together."""
+MAX_JITTER = 1.0
+"""Seconds: the most that is added."""
+
+
+@attrs.define(eq=False)
+class _Call(Generic[T]):
+    """One request on its way, through all its attempts."""
+
+    request: Request
+    parse: Parse[T]
+    throttle: Throttle
+    ledger: Ledger
+    options: Options
+    attempts: int = 0
+    failed: RequestError | None = None
+    """How the last attempt ended."""
+    is_admitted: bool = False
+    """Whether the latest error is that of an attempt, and not of the wait for one."""
+    is_cut_off: bool = False
+    """Whether the last attempt was sent and then cancelled."""
+
+
+class Pipeline:
+    """Sends requests with all that this package promises about them.
+
+    Args:
+        key: The API key.
+        transport: Sends one request.
+        pages: The throttle of the pages.
+        free: The throttle of the free routes.
+        quota: Retry tokens, for both.
+        chance: Where jitter comes from.
+    """
+
+    def __init__(
+        self,
+        key: ApiKey,
+        transport: Transport,
+        *,
+        pages: Throttle,
+        free: Throttle,
+        quota: RetryQuota,
+        chance: Random,
+    ) -> None:
+        self._key = key
+        self._transport = transport
+        self._pages = pages
+        self._free = free
+        self._quota = quota
+        self._chance = chance
+
+    async def send_page(self, request: Request, ledger: Ledger, options: Options) -> FollowingPage:
+        """Buy one page.
+
+        Raises:
+            RequestError: It could not be had.
+            ClientClosedError: The client was closed.
+        """
+        call = _Call(request, parse_following_response, self._pages, ledger, options)
+        try:
+            page = await self._send(call)
+        except BaseException as error:
+            ledger.finish(type(error).__name__)
+            raise
+        ledger.finish(str(page.status))
+        return page
+
+    async def send_free(self, request: Request, parse: Parse[T], options: Options) -> T:
+        """Ask a free route; raises as `send_page`."""
+        return await self._send(_Call(request, parse, self._free, Ledger(), options))
+
+    async def _send(self, call: _Call[T]) -> T:
+        try:
+            async with asyncio.timeout(call.options.deadline):
+                return await self._try_and_retry(call)
+        except RequestError:
+            raise
+        except TimeoutError:
+            raise _make_deadline_error(call) from call.failed
+
+    async def _try_and_retry(self, call: _Call[T]) -> T:
+        try:
+            return await self._attempt(call)
+        except RequestError as error:
+            if not call.is_admitted or not is_retryable(error):
+                raise
+            failed = error
+
+        async def sleep(seconds: float) -> None:
+            await asyncio.sleep(seconds)
+            call.ledger.count_wait(seconds)
+
+        return await Retries(call.options.retry, self._quota, self._chance, sleep).run(
+            failed,
+            lambda: self._attempt(call),
+            lambda error: call.is_admitted and is_retryable(error),
+        )
+
+    async def _attempt(self, call: _Call[T]) -> T:
+        """Make one attempt; a retry that the budget has no room for is the failure before it."""
+        call.is_admitted = False
+        try:
+            permit = await call.throttle.admit(call.ledger, call.options.retry.max_retry_after)
+        except RequestError as error:
+            if isinstance(error, BudgetExceededError) and call.failed is not None:
+                raise call.failed from call.failed.__cause__
+            raise _annotate(error, call) from None
+        call.is_admitted = True
+        call.attempts += 1
+        if call.attempts > 1:
+            call.ledger.count_retry()
+        return await self._spend(call, permit)
+
+    async def _spend(self, call: _Call[T], permit: Permit) -> T:
+        """Send what was admitted, and settle it whatever happens."""
+        sending = Sending()
+        charged = at_risk = 0
+        try:
+            response = await self._transport.send(call.request.url, call.options.timeout, sending)
+            answer = call.parse(call.request, response, self._key)
+            charged = answer.credits_charged if isinstance(answer, FollowingPage) else 0
+            call.throttle.approve(permit)
+            self._quota.give_back()
+        except RequestError as error:
+            charged, at_risk = _count_cost(error, permit)
+            call.failed = _annotate(error, call)
+            self._hear(call, permit, error)
+            raise
+        except BaseException:
+            call.is_cut_off = sending.was_sent
+            at_risk = permit.reserved if sending.was_sent else 0
+            raise
+        else:
+            return answer
+        finally:
+            call.throttle.settle(permit, charged=charged, at_risk=at_risk)
+
+    def _hear(self, call: _Call[T], permit: Permit, error: RequestError) -> None:
+        """Let the throttle know what an error says about everybody's requests."""
+        if isinstance(error, InsufficientCreditsError):
+            call.throttle.stop_spending(error)
+        if not is_retryable(error):
+            call.throttle.approve(permit)
+        elif isinstance(error, APIError) and is_refusal(error):
+            seconds = error.retry_after
+            if not seconds:
+                seconds = call.options.retry.backoff(call.throttle.refusals + 1)
+            seconds = max(seconds, MIN_PAUSE)
+            jitter = self._chance.uniform(0.0, min(seconds * JITTER, MAX_JITTER))
+            call.throttle.refuse(permit, seconds, error, jitter)
+
+
+def _count_cost(error: RequestError, permit: Permit) -> tuple[int, int]:
+    """Give the credits a failed attempt is known to have cost, and those it may have."""
+    charged: int | None = getattr(error, "credits_charged", None)
+    if charged is not None:
+        return charged, 0
+    return 0, permit.reserved if error.may_be_charged else 0
+
+
+def _annotate(error: RequestError, call: _Call[T]) -> RequestError:
+    """Tell an error which request it is about."""
+    error.handle, error.cursor = call.request.handle, call.request.cursor
+    error.attempts = call.attempts
+    return error
+
+
+def _make_deadline_error(call: _Call[T]) -> DeadlineExceededError:
+    waited = "waiting to be sent" if call.attempts == 0 else f"after {call.attempts} attempts"
+    text = f"no answer within the deadline of {call.options.deadline:g} s, {waited}"
+    if call.failed is not None:
+        text += f"; the last failure: {call.failed.message}"
+    error = DeadlineExceededError(text, may_be_charged=call.is_cut_off)
+    _annotate(error, call)
+    return error

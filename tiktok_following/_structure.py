@@ -1,0 +1,230 @@
+"""Read attrs classes from JSON values.
+
+The law: the fast way and the explaining way accept the same values. A function generated per class
+reads at the speed of hand-written code and knows only *that* something is wrong; cattrs' detailed
+validation then reads the value again, decides, and knows *where*.
+"""
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
+
+import attrs
+from cattrs import BaseValidationError, ClassValidationError, Converter, IterableValidationError
+from cattrs.cols import list_structure_factory
+from cattrs.gen import make_dict_structure_fn, override
+
+from ._fields import (
+    LEAVES,
+    Field,
+    JsonObject,
+    KnownKeys,
+    Mismatch,
+    mismatch,
+    read_fields,
+    read_known_keys,
+)
+
+T = TypeVar("T")
+Hook = Callable[[Any, Any], Any]
+
+
+def _collect_unknown(value: JsonObject, known: KnownKeys) -> JsonObject:
+    """Keep the keys no field reads, nested as they came."""
+    extra: JsonObject = {}
+    for key, item in value.items():
+        below = known.get(key)
+        if key not in known:
+            extra[key] = item
+        elif below is not None and (unknown := _collect_unknown(item, below)):
+            extra[key] = unknown
+    return extra
+
+
+def _flatten(value: Any, known: KnownKeys, prefix: str = "") -> JsonObject:
+    """Lift the values that fields read to one level, under their paths joined by dots."""
+    if not isinstance(value, dict):
+        raise mismatch("an object", value)
+    flat: JsonObject = {}
+    for key, below in known.items():
+        path = f"{prefix}{key}"
+        if below is not None:
+            if key not in value:
+                raise Mismatch(f".{path}: expected an object, got nothing")
+            try:
+                flat.update(_flatten(value[key], below, f"{path}."))
+            except Mismatch as error:
+                text = str(error)
+                raise Mismatch(text if text[0] == "." else f".{path}: {text}") from None
+        elif key in value:
+            flat[path] = value[key]
+    return flat
+
+
+def _locate(error: BaseException, path: str) -> str:
+    """Say where the first thing went wrong in what cattrs' detailed validation found."""
+    if isinstance(error, ClassValidationError):
+        located, _ = error.group_exceptions()
+        for inner, note in located:
+            field = attrs.fields_dict(cast("Any", error.cl))[note.name]
+            return _locate(inner, f"{path}.{'.'.join(field.metadata['path'])}")
+    if isinstance(error, IterableValidationError):
+        located_items, _ = error.group_exceptions()
+        for inner, item in located_items:
+            return _locate(inner, f"{path}[{item.index}]")
+    if isinstance(error, KeyError):
+        return f"{path}: expected a value, got nothing"
+    text = str(error)
+    return f"{path}{text}" if text.startswith(".") else f"{path}: {text}"
+
+
+class Structurer:
+    """Read attrs classes with `wire` fields from JSON values, every field checked.
+
+    Args:
+        converted: What else a field may be: a function that makes each kind from its JSON value,
+            raising `Mismatch` where it cannot.
+    """
+
+    def __init__(self, converted: dict[Any, Callable[[Any], Any]]) -> None:
+        self._converted = converted
+        self._fast = Converter(detailed_validation=False)
+        self._fast.register_structure_hook_factory(attrs.has, self._make_fast_hook)
+        self._detailed = Converter(detailed_validation=True)
+        self._detailed.register_structure_hook_factory(attrs.has, self._make_detailed_hook)
+        self._detailed.register_structure_hook_factory(_is_list, self._make_list_hook)
+        for kind, (expected, expression) in LEAVES.items():
+            is_right = eval(f"lambda v: {expression.format(v='v')}")  # noqa: S307 - our own table
+            self._register(kind, _make_leaf_hook(expected, is_right))
+        for kind, convert in converted.items():
+            self._register(kind, _make_converting_hook(convert))
+
+    def structure(self, value: Any, cls: type[T]) -> T:
+        """Make a `cls` from a JSON value.
+
+        Raises:
+            Mismatch: The value has the wrong shape; the text starts with where, as in
+                ``$.metrics.followers: expected an integer ≥ 0, got "12"``.
+        """
+        try:
+            return cast("T", self._fast.get_structure_hook(cls)(value, cls))
+        except Exception:  # noqa: BLE001 - whatever it was, the second reading decides and explains
+            return self._explain(value, cls)
+
+    def _explain(self, value: Any, cls: type[T]) -> T:
+        try:
+            return self._detailed.structure(value, cls)
+        except (BaseValidationError, Mismatch) as error:
+            text = _locate(error, "$")
+        raise Mismatch(text)
+
+    def _register(self, kind: Any, hook: Hook) -> None:
+        self._detailed.register_structure_hook_func(lambda hint: hint == kind, hook)
+
+    def _make_detailed_hook(self, cls: type, converter: Converter) -> Hook:
+        fields = read_fields(cls)
+        known = read_known_keys(fields)
+        has_extra = "extra" in attrs.fields_dict(cls)
+        overrides: dict[str, Any] = {"extra": override(omit=True)} if has_extra else {}
+        overrides |= {field.name: override(rename=".".join(field.path)) for field in fields}
+        structure_flat = cast("Hook", make_dict_structure_fn(cls, converter, **overrides))
+
+        def structure_detailed(value: Any, _: Any) -> Any:
+            made = structure_flat(_flatten(value, known), cls)
+            if has_extra:
+                made.extra = _collect_unknown(value, known)
+            return made
+
+        return structure_detailed
+
+    def _make_list_hook(self, hint: Any, converter: Converter) -> Hook:
+        structure_items = list_structure_factory(hint, converter)
+
+        def structure_list(value: Any, _: Any) -> Any:
+            if not isinstance(value, list):
+                raise mismatch("an array", value)
+            return structure_items(value, hint)
+
+        return structure_list
+
+    def _make_fast_hook(self, cls: type) -> Hook:
+        """Generate the function that reads `cls`: one look at each key, one positional call."""
+        fields = read_fields(cls)
+        known = read_known_keys(fields)
+        scope: dict[str, Any] = {"cls": cls, "fail": _fail, "unknown": _collect_unknown}
+        lines = ["def structure_fast(o, _):"]
+        tests = _write_containers(known, "o", scope, lines)
+        for number, field in enumerate(fields):
+            self._write_field(number, field, scope, lines)
+        arguments = [
+            f"{field.name}=v{number}" if field.is_keyword_only else f"v{number}"
+            for number, field in enumerate(fields)
+        ]
+        if "extra" in attrs.fields_dict(cls):
+            scope["known"] = known
+            lines.append(f" extra = {{}} if {' and '.join(tests)} else unknown(o, known)")
+            arguments.append("extra=extra")
+        lines.append(f" return cls({', '.join(arguments)})")
+        exec("\n".join(lines), scope)  # noqa: S102 - made above from our own classes alone
+        return cast("Hook", scope["structure_fast"])
+
+    def _write_field(
+        self, number: int, field: Field, scope: dict[str, Any], lines: list[str]
+    ) -> None:
+        container, key = "_".join(("o", *field.path[:-1])), field.path[-1]
+        v = f"v{number}"
+        lines.append(f" {v} = {container}" + (f".get({key!r})" if field.nullable else f"[{key!r}]"))
+        present = f" if {v} is not None:" if field.nullable else " if True:"
+        lines.append(present)
+        if field.kind in LEAVES:
+            _, expression = LEAVES[field.kind]
+            lines.append(f"  if not ({expression.format(v=v)}): fail()")
+            return
+        kind = get_args(field.kind)[0] if _is_list(field.kind) else field.kind
+        scope[f"kind{number}"] = kind
+        if kind in self._converted:
+            scope[f"hook{number}"] = self._converted[kind]
+            lines.append(f"  {v} = hook{number}({v})")
+            return
+        scope[f"hook{number}"] = self._fast.get_structure_hook(kind)
+        if _is_list(field.kind):
+            lines.append(f"  if {v}.__class__ is not list: fail()")
+            lines.append(f"  {v} = [hook{number}(item, kind{number}) for item in {v}]")
+        else:
+            lines.append(f"  {v} = hook{number}({v}, kind{number})")
+
+
+def _write_containers(
+    known: KnownKeys, name: str, scope: dict[str, Any], lines: list[str]
+) -> list[str]:
+    """Write the look-ups of the objects on the way; return the tests that find unknown keys."""
+    scope[f"{name}_keys"] = frozenset(known)
+    tests = [f"{name}_keys.issuperset({name})"]
+    for key, below in known.items():
+        if below is not None:
+            lines.append(f" {name}_{key} = {name}[{key!r}]")
+            tests += _write_containers(below, f"{name}_{key}", scope, lines)
+    return tests
+
+
+def _fail() -> NoReturn:
+    raise Mismatch
+
+
+def _is_list(hint: Any) -> bool:
+    return get_origin(hint) is list
+
+
+def _make_leaf_hook(expected: str, is_right: Callable[[Any], bool]) -> Hook:
+    def structure_leaf(value: Any, _: Any) -> Any:
+        if not is_right(value):
+            raise mismatch(expected, value)
+        return value
+
+    return structure_leaf
+
+
+def _make_converting_hook(convert: Callable[[Any], Any]) -> Hook:
+    def structure_converted(value: Any, _: Any) -> Any:
+        return convert(value)
+
+    return structure_converted

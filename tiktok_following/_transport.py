@@ -1,0 +1,262 @@
+"""One request, one answer: the only file that talks to the network.
+
+The law: `send` makes exactly one HTTP request. It returns the whole answer, or raises an error of
+ours that knows whether the request may have reached the server. aiohttp's habit of silently sending
+a GET again when a kept-alive connection drops is off.
+"""
+
+import asyncio
+import time
+import warnings
+from typing import NoReturn
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, hdrs
+from yarl import URL  # aiohttp's own type for URLs
+
+from ._config import ApiKey, Timeout, is_loopback
+from ._errors import (
+    ClientClosedError,
+    ConfigurationError,
+    ConnectError,
+    RequestTimeoutError,
+    ResponseDecodeError,
+    TransportError,
+    WrongLoopError,
+)
+from ._version import __version__
+from ._wire import STATUS_OK, Response
+
+MAX_BODY_BYTES = 32 * 2**20
+"""The most the body of a 200 may hold, decompressed. A page of 30 accounts has about 34 KB."""
+
+_MAX_ERROR_BODY_BYTES = 2**16
+_READ_BUFFER_BYTES = 2**16
+
+
+class Sending:
+    """What becomes of one request: whether it was sent. It is never sent again.
+
+    As aiohttp's client middleware it stands between aiohttp and the connection, so that a lost
+    connection reaches aiohttp as an error of ours, which it does not repeat.
+    """
+
+    __slots__ = ("was_sent",)
+
+    def __init__(self) -> None:
+        self.was_sent = False
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Let one request through."""
+        try:
+            response = await handler(request)
+        except (aiohttp.ClientError, OSError) as error:
+            self.was_sent = _is_sent(request, error)
+            _raise_transport_error(error, was_sent=self.was_sent)
+        except asyncio.CancelledError as error:
+            self.was_sent = _is_sent(request, error)
+            raise
+        self.was_sent = True
+        return response
+
+
+def _is_sent(request: ClientRequest, error: BaseException) -> bool:
+    """Tell whether the request was written; aiohttp makes its response object right after that."""
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return False
+    return getattr(request, "response", True) is not None
+
+
+def _raise_transport_error(error: Exception, *, was_sent: bool) -> NoReturn:
+    # aiohttp's frames hold the request's bytes, and with them the key: no traceback goes along.
+    cause = error.with_traceback(None)
+    detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if not was_sent:
+        raise ConnectError(f"no connection to the API: {detail}") from cause
+    if isinstance(error, TimeoutError):
+        text = "the API did not answer within the read timeout"
+        raise RequestTimeoutError(text, may_be_charged=True) from cause
+    text = f"the connection was lost before the answer was complete: {detail}"
+    raise TransportError(text, may_be_charged=True) from cause
+
+
+class Transport:
+    """Sends requests over one session, its own or the user's.
+
+    Args:
+        key: The API key.
+        base_url: Where requests go; decides which proxy, if any.
+        session: The user's session, which is used and never closed; `None` makes one when first
+            needed, on the loop that runs then.
+        min_pool: Requests that must fit the session's pool at once.
+        trust_env: Read the proxy from the environment, once.
+
+    Raises:
+        ConfigurationError: The session's pool is smaller than `min_pool`, or `trust_env` is meant
+            for a session that is not ours.
+    """
+
+    def __init__(
+        self,
+        key: ApiKey,
+        *,
+        base_url: str,
+        session: ClientSession | None,
+        min_pool: int,
+        trust_env: bool,
+    ) -> None:
+        self._headers = {
+            "x-api-key": key,
+            hdrs.ACCEPT: "application/json",
+            hdrs.USER_AGENT: f"tiktok-following/{__version__}",
+        }
+        self._proxy = _find_proxy(base_url) if trust_env else None
+        # aiohttp shows a session's headers to the proxy too, which must not see the key.
+        self._are_headers_in_session = session is None and self._proxy is None
+        self._owns_session = session is None
+        self._is_closed = False
+        self._session = session
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
+        if session is not None:
+            _check_session(session, min_pool, trust_env=trust_env)
+
+    async def send(self, url: str, limits: Timeout, sending: Sending) -> Response:
+        """Send one GET and read the whole answer.
+
+        Args:
+            url: The URL, encoded.
+            limits: How long to wait for the connection, and for each byte.
+            sending: Learns whether the request was sent, also when this is cancelled.
+
+        Raises:
+            ConnectError: Certainly not sent.
+            TransportError: Sent, and no usable answer came.
+            ResponseDecodeError: The body of a 200 is larger than `MAX_BODY_BYTES`.
+        """
+        session = self.open()
+        try:
+            async with session.get(
+                URL(url, encoded=True),
+                timeout=self._timeouts.get(limits) or self._make_timeout(limits),
+                headers=None if self._are_headers_in_session else self._headers,
+                allow_redirects=False,
+                raise_for_status=False,
+                auto_decompress=True,
+                read_bufsize=_READ_BUFFER_BYTES,
+                middlewares=(sending,),
+            ) as response:
+                body = await _read_body(response)
+                return Response(response.status, response.headers, body, time.time())
+        except TransportError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            _raise_transport_error(error, was_sent=sending.was_sent)
+
+    def open(self) -> ClientSession:
+        """Give the session, made if need be.
+
+        Raises:
+            WrongLoopError: It belongs to another event loop.
+            ClientClosedError: It is closed.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._bind(loop)
+        if self._is_closed:
+            raise ClientClosedError("the client is closed")
+        if self._session is None:
+            self._session = ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),  # the throttle's slots are the limit
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers if self._are_headers_in_session else None,
+                proxy=self._proxy,
+            )
+        if self._session.closed:
+            raise ClientClosedError("the session is closed")
+        return self._session
+
+    async def close(self) -> None:
+        """Send nothing more, and close the session if it is ours; again does nothing.
+
+        Raises:
+            WrongLoopError: It belongs to another event loop.
+        """
+        if self._owns_session and self._session is not None and not self._is_closed:
+            session = self.open()
+            self._is_closed = True
+            await session.close()
+        self._is_closed = True
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is None:
+            with warnings.catch_warnings():  # the property is deprecated, and has no successor
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._loop = getattr(self._session, "loop", loop)
+        if self._loop is not loop:
+            raise WrongLoopError(
+                "the client belongs to another event loop: make one client per asyncio.run()"
+            )
+
+    def _make_timeout(self, timeout: Timeout) -> aiohttp.ClientTimeout:
+        """Translate a timeout; the pool of a session that others use is not timed."""
+        made = aiohttp.ClientTimeout(
+            total=None,
+            connect=timeout.connect if self._owns_session else None,
+            sock_connect=timeout.connect,
+            sock_read=timeout.read,
+        )
+        self._timeouts[timeout] = made
+        return made
+
+
+async def _read_body(response: ClientResponse) -> bytes:
+    """Read a body, never more than the limit in memory.
+
+    The status of an error answer says enough, so its body may be cut short or broken.
+    """
+    is_error = response.status != STATUS_OK
+    limit = _MAX_ERROR_BODY_BYTES if is_error else MAX_BODY_BYTES
+    try:
+        length = response.content_length
+        if length is not None and length <= limit and hdrs.CONTENT_ENCODING not in response.headers:
+            return await response.read()
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                response.close()
+                break
+    except (aiohttp.ClientError, OSError):
+        if is_error:
+            return b""
+        raise
+    if len(body) > limit and not is_error:
+        text = f"the body has more than {MAX_BODY_BYTES} bytes, decompressed"
+        raise ResponseDecodeError(text, may_be_charged=True)
+    return bytes(body)
+
+
+def _find_proxy(base_url: str) -> str | None:
+    """Read the environment's proxy for the API; this machine itself is never asked through one."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def _check_session(session: ClientSession, min_pool: int, *, trust_env: bool) -> None:
+    if trust_env:
+        raise ConfigurationError("trust_env is for the client's own session: set it on yours")
+    connector = session.connector
+    if connector is None or session.closed:
+        raise ConfigurationError("the session is closed")
+    for name, limit in (("limit", connector.limit), ("limit_per_host", connector.limit_per_host)):
+        if 0 < limit < min_pool:
+            raise ConfigurationError(
+                f"the session's pool ({name}={limit}) is smaller than max_concurrency={min_pool}: "
+                "requests would wait in it unseen"
+            )
