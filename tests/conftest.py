@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+
 from tiktok_following import FollowingClient, RetryPolicy
 from tiktok_following.sandbox import Sandbox
+
+pytest_plugins = ["pytester", "tiktok_following.pytest_plugin"]
 
 MakeClient = Callable[..., FollowingClient]
 

@@ -58,7 +58,9 @@ class RawServer:
 
 
 @contextlib.asynccontextmanager
-async def serve(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+async def serve(
+    handler: Handler, context: ssl.SSLContext | None = None
+) -> AsyncIterator[RawServer]:
     raw = RawServer(handler)
     server = await asyncio.start_server(raw.serve, "127.0.0.1", 0, ssl=context)
     scheme = "http" if context is None else "https"
