@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
 from conftest import MakeClient
+
 from tiktok_following import (
     BudgetExceededError,
     ConfigurationError,
@@ -269,10 +271,10 @@ async def test_a_cursor_that_comes_back_from_any_distance_ends_the_list(
     paid = sandbox.credits_charged
     sandbox.script(faults.repeated_cursor(cursors[4 - distance]), cursor=cursors[3])
     pager = client.following("nasa")
-    handles: list[str] = []
     with pytest.raises(PaginationError, match="followed before") as caught:
-        async for account in pager:
-            handles.append(account.handle)
+        await pager.collect()
+    assert caught.value.partial is not None
+    handles = [account.handle for account in caught.value.partial.accounts]
     assert handles == truth(sandbox, "nasa")
     assert caught.value.cursor == cursors[4 - distance]
     assert sandbox.credits_charged == paid + 4
@@ -352,8 +354,8 @@ async def test_tasks_that_share_a_pager_share_its_pages(
     async def read() -> list[str]:
         return [account.handle async for account in pager]
 
-    handles = sum(await asyncio.gather(*(read() for _ in range(5))), [])
-    assert sorted(handles) == sorted(truth(sandbox, "nasa"))
+    shares = await asyncio.gather(*(read() for _ in range(5)))
+    assert sorted(chain(*shares)) == sorted(truth(sandbox, "nasa"))
     assert sandbox.credits_charged == 4
 
     async def read_pages() -> int:

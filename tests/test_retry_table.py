@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 from conftest import QUICK_RETRY, MakeClient
+
 from tiktok_following import (
     AuthenticationError,
     BadRequestError,
@@ -36,7 +37,7 @@ from tiktok_following import (
 from tiktok_following.sandbox import Fault, Gate, Sandbox, faults
 
 MANY = 50
-SHORT_READ = Timeout(read=0.04)
+SHORT_READ = Timeout(read=0.2)  # longer than a busy machine takes for an honest answer
 
 
 def break_shape(body: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ AMBIGUOUS = [
     Row("truncated, not billed", lambda: faults.truncated(billed=False), TransportError, 2, 2),
     Row(
         "read timeout",
-        lambda: faults.slow(0.5),
+        lambda: faults.slow(5),
         RequestTimeoutError,
         2,
         2,
@@ -80,7 +81,7 @@ AMBIGUOUS = [
     ),
     Row(
         "read timeout in the body",
-        lambda: faults.slow(between=0.5),
+        lambda: faults.slow(between=5),
         RequestTimeoutError,
         2,
         2,
@@ -185,11 +186,9 @@ async def test_the_books_are_exact_among_fifty_tasks(
     failed = [result for result in results if isinstance(result, BaseException)]
     assert {type(error) for error in failed} <= {row.error} or row.name == "redirect"
     usage = client.usage
-    bad = sum(1 for request in sandbox.requests if request.number % 2)
-    at_risk_each = row.at_risk // row.attempts
-    assert usage.credits_at_risk == bad * at_risk_each
-    charged = sum(1 for result in results if not isinstance(result, BaseException))
-    assert usage.credits_charged == charged + len(failed) * row.charged
+    served = MANY - len(failed)
+    assert usage.credits_charged == served + len(failed) * row.charged
+    assert usage.credits_at_risk == (usage.attempts - served) * (row.at_risk // row.attempts)
     assert usage.attempts == len(sandbox.requests)
     assert client.throttle.in_flight == client.throttle.waiting == 0
     check_books(usage, sandbox)
@@ -287,7 +286,9 @@ async def test_a_pause_longer_than_the_cap_fails_at_once_for_everybody_without_t
         assert caught.value.handle == "nasa"
     assert len(sandbox.requests) == 1
     assert client.throttle.paused_for > 100
-    patient = client.with_options(retry=attrs.evolve(QUICK_RETRY, max_retry_after=200), deadline=0.02)
+    patient = client.with_options(
+        retry=attrs.evolve(QUICK_RETRY, max_retry_after=200), deadline=0.02
+    )
     with pytest.raises(DeadlineExceededError):
         await patient.following_page("nasa")
     assert len(sandbox.requests) == 1

@@ -1,47 +1,55 @@
-"""Read whom TikTok profiles follow, through the Social Fetch API, and pay for each page once."""
+"""Read whom TikTok profiles follow, through the Social Fetch API, and pay for each page once.
 
-from ._client import FollowingClient
-from ._config import RetryPolicy, Timeout
-from ._errors import (
-    APIError,
-    AuthenticationError,
-    BadRequestError,
-    BudgetExceededError,
-    ClientClosedError,
-    ConfigurationError,
-    ConnectError,
-    DeadlineExceededError,
-    FollowingError,
-    InsufficientCreditsError,
-    InvalidHandleError,
-    LookupFailedError,
-    NotFoundError,
-    PaginationError,
-    PermissionDeniedError,
-    ProfileUnavailableError,
-    RateLimitError,
-    RequestError,
-    RequestTimeoutError,
-    ResponseDecodeError,
-    ServerError,
-    ServiceUnavailableError,
-    TransportError,
-    WrongLoopError,
-)
-from ._models import (
-    Account,
-    AccountMetrics,
-    Balance,
-    Following,
-    FollowingPage,
-    Identity,
-    LookupStatus,
-    Subscription,
-    Usage,
-)
-from ._pagination import FollowingPager
-from ._throttle import ThrottleState
-from ._version import __version__
+The names below are all there is to import. Each is loaded when it is first used, because pytest
+imports this package for its plugin in every run of every project that has it installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._client import FollowingClient
+    from ._config import RetryPolicy, Timeout
+    from ._errors import (
+        APIError,
+        AuthenticationError,
+        BadRequestError,
+        BudgetExceededError,
+        ClientClosedError,
+        ConfigurationError,
+        ConnectError,
+        DeadlineExceededError,
+        FollowingError,
+        InsufficientCreditsError,
+        InvalidHandleError,
+        LookupFailedError,
+        NotFoundError,
+        PaginationError,
+        PermissionDeniedError,
+        ProfileUnavailableError,
+        RateLimitError,
+        RequestError,
+        RequestTimeoutError,
+        ResponseDecodeError,
+        ServerError,
+        ServiceUnavailableError,
+        TransportError,
+        WrongLoopError,
+    )
+    from ._models import (
+        Account,
+        AccountMetrics,
+        Balance,
+        Following,
+        FollowingPage,
+        Identity,
+        LookupStatus,
+        Subscription,
+        Usage,
+    )
+    from ._pagination import FollowingPager
+    from ._throttle import ThrottleState
+    from ._version import __version__
 
 __all__ = [
     "APIError",
@@ -84,3 +92,18 @@ __all__ = [
     "WrongLoopError",
     "__version__",
 ]
+
+# Where the names live, the quickest to import first.
+_HOMES = ("_version", "_errors", "_config", "_models", "_throttle", "_pagination", "_client")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    modules = (import_module(f".{home}", __name__) for home in _HOMES)
+    value = globals()[name] = next(vars(module)[name] for module in modules if name in vars(module))
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -15,6 +15,7 @@ from ._config import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
     DEFAULT_BASE_URL,
+    ApiKey,
     Options,
     RetryPolicy,
     Timeout,
@@ -46,7 +47,6 @@ _UNCHANGED: Any = object()
 class _Shared:
     """What a client and those made from it by `with_options` have in common."""
 
-    base_url: str
     transport: Transport
     pages: Throttle
     free: Throttle
@@ -78,6 +78,8 @@ class FollowingClient:
         ConfigurationError: No key, or a setting that cannot work.
     """
 
+    _base_url = ""
+
     def __init__(
         self,
         api_key: str | None = None,
@@ -92,12 +94,13 @@ class FollowingClient:
         trust_env: bool = False,
     ) -> None:
         # Rebound at once: no frame of ours holds the key as a text that shows itself.
-        key = api_key = parse_api_key(api_key, os.environ.get(API_KEY_VARIABLE))
+        api_key = None if api_key is None else ApiKey(api_key)
+        key = parse_api_key(api_key, ApiKey(os.environ.get(API_KEY_VARIABLE, "")))
         url = parse_base_url(base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
         check_number("max_concurrency", max_concurrency, low=1, whole=True)
         self._options = Options(timeout=timeout, deadline=deadline, retry=retry)
         self._ledger = Ledger(max_credits=max_credits)
-        self._max_concurrency = max_concurrency
+        self._base_url = url
         self._is_root = True
         transport = Transport(
             key, base_url=url, session=session, min_pool=max_concurrency, trust_env=trust_env
@@ -112,13 +115,10 @@ class FollowingClient:
             quota=RetryQuota(retry.retry_quota),
             chance=Random(),  # noqa: S311 - jitter is no secret
         )
-        self._shared = _Shared(url, transport, pages, free, pipeline)
+        self._shared = _Shared(transport, pages, free, pipeline)
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(base_url={self._shared.base_url!r}, "
-            f"max_concurrency={self._max_concurrency}, max_credits={self._ledger.max_credits})"
-        )
+        return f"<{type(self).__name__} {self._base_url}>"
 
     async def __aenter__(self) -> Self:
         self._shared.transport.open()
@@ -183,7 +183,7 @@ class FollowingClient:
         client = object.__new__(type(self))
         client._options = attrs.evolve(self._options, **changes)
         client._ledger = Ledger(self._ledger, max_credits=max_credits)
-        client._max_concurrency = self._max_concurrency
+        client._base_url = self._base_url
         client._is_root = False
         client._shared = self._shared
         return client
@@ -281,7 +281,7 @@ class FollowingClient:
 
     async def _ask(self, path: str, parse: Parse[T]) -> T:
         self._shared.transport.open()
-        request = Request(self._shared.base_url + path)
+        request = Request(self._base_url + path)
         return await self._shared.pipeline.send_free(request, parse, self._options)
 
     async def _fetch(
@@ -289,5 +289,5 @@ class FollowingClient:
     ) -> FollowingPage:
         shared = self._shared
         shared.transport.open()
-        request = build_following_request(shared.base_url, handle, cursor, trim=trim)
+        request = build_following_request(self._base_url, handle, cursor, trim=trim)
         return await shared.pipeline.send_page(request, ledger, self._options)

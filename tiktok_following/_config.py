@@ -44,25 +44,24 @@ class ApiKey(str):
         return str, (self.redacted,)
 
 
-def parse_api_key(api_key: str | None, environment: str | None) -> ApiKey:
-    """Choose the key: the argument, or else the environment's, without white space around it.
+def parse_api_key(given: ApiKey | None, environment: ApiKey) -> ApiKey:
+    """Choose the key: the one given, or else the environment's, without white space around it.
 
     Raises:
         ConfigurationError: There is none, or it cannot be an HTTP header.
     """
-    given = api_key if api_key is not None else environment or ""
-    text = given.strip()
-    if not text:
+    key = ApiKey((environment if given is None else given).strip())
+    if not key:
         raise ConfigurationError(
             f"no API key: set the environment variable {API_KEY_VARIABLE}, "
             "or pass FollowingClient(api_key=…)"
         )
-    if not (text.isascii() and text.isprintable() and " " not in text):
+    if not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigurationError(
             "the API key has white space or characters outside ASCII inside; "
             "was something else copied along?"
         )
-    return ApiKey(text)
+    return key
 
 
 def parse_base_url(text: str) -> str:

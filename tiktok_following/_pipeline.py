@@ -158,6 +158,8 @@ class Pipeline:
             call.throttle.approve(permit)
             self._quota.give_back()
         except RequestError as error:
+            if call.throttle is self._free:
+                error.may_be_charged = False
             charged, at_risk = _count_cost(error, permit)
             call.failed = _annotate(error, call)
             self._hear(call, permit, error)

@@ -5,11 +5,11 @@ contract says about requests, bodies, statuses and billing is written here once.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, TypeVar, cast
-from urllib.parse import quote as quote_url, urlencode
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, urlencode
 
 import attrs
 import orjson
@@ -24,14 +24,15 @@ from ._errors import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    RequestError,
     ResponseDecodeError,
     ServerError,
     ServiceUnavailableError,
 )
-from ._fields import JsonObject, Mismatch, quote
-from ._models import Balance, FollowingPage, Identity, Model, structurer
+from ._fields import JsonObject, Mismatch, mismatch
+from ._models import Balance, FollowingPage, Identity, structurer
 
-M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 STATUS_OK = 200
 _SHOWN_CHARACTERS = 200
@@ -69,9 +70,9 @@ class Response:
     """One answer, read to its end."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     """Looked up without regard to case."""
-    body: bytes
+    body: bytes = attrs.field(repr=False)
     received_at: float
     """When it came, in Unix seconds of this machine's clock."""
 
@@ -86,7 +87,7 @@ def build_following_request(
     query = {} if cursor is None else {"cursor": cursor}
     if trim:
         query["trim"] = "true"
-    url = f"{base_url}/v1/tiktok/profiles/{quote_url(handle, safe='')}/following"
+    url = f"{base_url}/v1/tiktok/profiles/{quote(handle, safe='')}/following"
     return Request(f"{url}?{urlencode(query)}" if query else url, handle, cursor)
 
 
@@ -102,51 +103,53 @@ def parse_following_response(request: Request, response: Response, key: ApiKey) 
         APIError: The status is not 200.
         ResponseDecodeError: The body is not what the contract says.
     """
-    body = _parse_body(response, key)
-    if isinstance(body, dict):
-        body["handle"], body["cursor"] = request.handle, request.cursor
-    return _structure(body, FollowingPage, key)
+    asked = {"handle": request.handle, "cursor": request.cursor}
+    return _give(
+        _read(response, key, lambda body: structurer.structure(body | asked, FollowingPage))
+    )
 
 
 def parse_balance_response(_: Request, response: Response, key: ApiKey) -> Balance:
     """Read the balance, in the old version of its body or the new; raise as for a page."""
-    return _structure(_parse_body(response, key), Balance, key)
+    return _give(_read(response, key, lambda body: structurer.structure(body, Balance)))
 
 
 def parse_identity_response(_: Request, response: Response, key: ApiKey) -> Identity:
     """Read who the key belongs to; raise as for a page."""
-    return _structure(_parse_body(response, key), Identity, key)
+    return _give(_read(response, key, lambda body: structurer.structure(body, Identity)))
 
 
 def parse_health_response(_: Request, response: Response, key: ApiKey) -> bool:
-    """Read whether the API says it is well; raise as for a page."""
-    return _as_object(_parse_body(response, key)).get("status") == "ok"
+    """Read whether the API says that it is well; raise as for a page."""
+    return _give(_read(response, key, lambda body: bool(body.get("status") == "ok")))
 
 
-def _parse_body(response: Response, key: ApiKey) -> Any:
+def _give(read: T | RequestError) -> T:
+    if isinstance(read, RequestError):
+        raise read
+    return read
+
+
+def _read(response: Response, key: ApiKey, make: Callable[[JsonObject], T]) -> T | RequestError:
+    """Make a value of the body of a 200, or the error that the response stands for.
+
+    It returns the error: raised from here, its traceback would show the server's text, and a server
+    may well echo the key.
+    """
     if response.status != STATUS_OK:
-        raise _make_error(response, key)
+        return _make_error(response, key)
+    body: Any = None
     try:
-        return orjson.loads(response.body)
+        body = orjson.loads(response.body)
+        return make(_check_object(body))
     except orjson.JSONDecodeError as error:
-        kind = response.headers.get("Content-Type", "no content type")
-        text = f"the body is not JSON: {error} ({kind}, {len(response.body)} bytes)"
-    raise ResponseDecodeError(_clean(text, key), may_be_charged=True)
-
-
-def _structure(body: Any, cls: type[M], key: ApiKey) -> M:
-    try:
-        return structurer.structure(body, cls)
+        text = f"$: expected JSON, got {error}, in {_describe(response)}"
     except Mismatch as error:
-        _raise_decode_error(body, str(error), key)
-
-
-def _raise_decode_error(body: Any, text: str, key: ApiKey) -> NoReturn:
-    """Say where the body is wrong, and keep what its `meta` tells of id and price."""
+        text = str(error)
     meta = _as_object(_as_object(body).get("meta"))
     charged = meta.get("creditsCharged")
     credits_charged = charged if type(charged) is int and charged >= 0 else None
-    raise ResponseDecodeError(
+    return ResponseDecodeError(
         _clean(text, key),
         request_id=_clean_text(meta.get("requestId"), key),
         credits_charged=credits_charged,
@@ -158,9 +161,9 @@ def _make_error(response: Response, key: ApiKey) -> APIError:
     """Make the error a status other than 200 stands for, whoever wrote the body."""
     status = response.status
     told = _read_error_body(response.body)
-    message = _clean_text(told.get("message"), key) or _describe(response)
+    message = told.get("message") or f"the API did not say why, in {_describe(response)}"
     return _ERRORS.get(status, ServerError if status >= 500 else APIError)(  # noqa: PLR2004 - 5xx
-        message,
+        _clean(str(message), key),
         status_code=status,
         code=_clean_text(told.get("code"), key),
         request_id=_clean_text(told.get("requestId"), key),
@@ -177,17 +180,23 @@ def _read_error_body(body: bytes) -> JsonObject:
         return {}
 
 
+def _check_object(value: Any) -> JsonObject:
+    if not isinstance(value, dict):
+        raise Mismatch(f"$: {mismatch('an object', value)}")
+    return cast("JsonObject", value)
+
+
 def _as_object(value: Any) -> JsonObject:
     """Give a JSON object as it is, and an empty one for everything else."""
     return cast("JsonObject", value) if isinstance(value, dict) else {}
 
 
 def _describe(response: Response) -> str:
-    """Say what a body without the API's own error text was."""
+    """Say what a body that is not the API's own was."""
     if not response.body:
-        return "an empty answer"
+        return "an empty body"
     kind = response.headers.get("Content-Type", "no content type").split(";")[0]
-    return f"an answer that is not the API's own, {len(response.body)} bytes of {quote(kind)}"
+    return f"a body of {len(response.body)} bytes, {kind}"
 
 
 def _clean_text(value: Any, key: ApiKey) -> str | None:

@@ -1,0 +1,150 @@
+"""The API key shows nowhere: not in errors, tracebacks with locals, logs, reprs or pickles."""
+
+import asyncio
+import copy
+import logging
+import pickle
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+import aiohttp
+import pytest
+from raw_server import Connection, respond, serve
+
+from tiktok_following import FollowingClient, FollowingError, RetryPolicy, Timeout
+from tiktok_following.sandbox import Sandbox, faults
+
+KEY = "sfk_test_1a2b3c4d5e6f7g8h"
+SHOWN = 8
+HIDDEN = KEY[SHOWN:]
+
+
+def walk(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def frames(trace: TracebackType | None) -> Iterator[tuple[str, dict[str, object]]]:
+    for frame, _ in traceback.walk_tb(trace):
+        yield f"{frame.f_code.co_filename}:{frame.f_code.co_name}", frame.f_locals
+
+
+def assert_hidden(error: BaseException) -> None:
+    for part in walk(error):
+        text = "".join(
+            traceback.TracebackException.from_exception(part, capture_locals=True).format()
+        )
+        # The frames of this file may hold what they please.
+        lines = [line for line in text.splitlines() if "KEY" not in line]
+        assert HIDDEN not in "\n".join(lines), text
+        for place, local in frames(part.__traceback__):
+            if "/tests/" not in place:
+                for name, value in local.items():
+                    assert HIDDEN not in repr(value), (place, name)
+        if isinstance(part, FollowingError):
+            for made in (str(part), repr(part), repr(part.__dict__), pickle.dumps(part)):
+                assert HIDDEN not in (made if isinstance(made, str) else made.decode("latin-1"))
+            assert HIDDEN not in str(copy.deepcopy(part))
+
+
+@pytest.fixture
+async def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    return caplog
+
+
+def make(base_url: str, **options: object) -> FollowingClient:
+    options = {"retry": RetryPolicy.none(), "timeout": Timeout(connect=1, read=0.04), **options}
+    return FollowingClient(KEY, base_url=base_url, **options)
+
+
+FAULTS = [
+    faults.status(400, message=f"you sent {KEY}", code=KEY, checkout_url=f"https://x.test/{KEY}"),
+    faults.status(401, message=f"bad key {KEY}"),
+    faults.status(402),
+    faults.status(500),
+    faults.status(503, retry_after=900),
+    faults.html(502, text=f"<h1>{KEY}</h1>"),
+    faults.html(200, text=KEY),
+    faults.raw(f'{{"data":"{KEY}","meta":{{"requestId":"{KEY}"}}}}'.encode()),
+    faults.raw(b"{}", content_type=f"text/{KEY}"),
+    faults.raw(b"<", content_type=f"text/{KEY}"),
+    faults.drop_before(),
+    faults.drop_after(reset=True),
+    faults.truncated(),
+    faults.slow(0.5),
+    faults.malformed(),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_no_failure_shows_the_key(
+    sandbox: Sandbox, fault: faults.Fault, logged: pytest.LogCaptureFixture
+) -> None:
+    sandbox.add_key(KEY, 100)
+    async with make(sandbox.base_url) as client:
+        sandbox.script(fault)
+        with pytest.raises(FollowingError) as caught:
+            await client.following_page("nasa")
+        assert_hidden(caught.value)
+    assert HIDDEN not in logged.text
+
+
+async def test_no_dead_connection_shows_the_key(logged: pytest.LogCaptureFixture) -> None:
+    async def answer_once_then_drop(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(respond())
+        await connection.read_request()
+        connection.reset()
+
+    async with serve(answer_once_then_drop) as server, make(server.base_url) as client:
+        await client.following_page("nasa")
+        with pytest.raises(FollowingError) as caught:
+            await client.following_page("nasa")
+        assert_hidden(caught.value)
+    async with make("https://no-such-host.invalid") as client:
+        with pytest.raises(FollowingError) as caught:
+            await client.following_page("nasa")
+        assert_hidden(caught.value)
+    assert HIDDEN not in logged.text
+
+
+async def test_a_deadline_and_a_cancellation_do_not_show_the_key(sandbox: Sandbox) -> None:
+    sandbox.add_key(KEY, 100)
+    async with make(sandbox.base_url, deadline=0.03, timeout=Timeout()) as client:
+        sandbox.script(faults.slow(0.5))
+        with pytest.raises(FollowingError) as caught:
+            await client.following_page("nasa")
+        assert_hidden(caught.value)
+
+
+async def test_no_object_of_the_client_shows_the_key(sandbox: Sandbox) -> None:
+    sandbox.add_key(KEY, 100)
+    async with make(sandbox.base_url) as client:
+        await client.following_page("nasa")
+        shared = client._shared
+        for thing in (client, shared, shared.transport.__dict__, shared.pipeline.__dict__):
+            assert HIDDEN not in repr(thing)
+        session = shared.transport._session
+        assert isinstance(session, aiohttp.ClientSession)
+        assert HIDDEN not in repr(session.headers)
+
+
+def test_a_constructor_that_fails_does_not_show_the_key() -> None:
+    with pytest.raises(FollowingError) as caught:
+        FollowingClient(KEY, base_url="http://example.com")
+    assert_hidden(caught.value)
+    for bad in (f"{KEY} x", f"{KEY}é", f"{KEY}\nX: y"):
+        with pytest.raises(FollowingError) as caught:
+            FollowingClient(bad)
+        for place, local in frames(caught.value.__traceback__):
+            assert "/tests/" in place or HIDDEN not in repr(local), place
+
+
+async def test_a_url_with_credentials_is_refused_and_not_quoted() -> None:
+    with pytest.raises(FollowingError) as caught:
+        FollowingClient(KEY, base_url="https://user:pa55word@api.example.com")
+    assert "pa55word" not in str(caught.value)

@@ -1,0 +1,400 @@
+"""The throttle's promises: first come first served, no slot while waiting, no credit twice."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from tiktok_following._errors import (
+    BudgetExceededError,
+    ClientClosedError,
+    InsufficientCreditsError,
+    RequestError,
+    ServiceUnavailableError,
+)
+from tiktok_following._ledger import Ledger
+from tiktok_following._limits import AdaptiveLimit, NoLimit
+from tiktok_following._throttle import Permit, Throttle
+
+REFUSAL = ServiceUnavailableError("busy", status_code=503)
+PATIENCE = 120.0
+
+
+async def turn() -> None:
+    """Let every task that can move do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class Time:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(limit: int = 1) -> tuple[Throttle, Time]:
+    time = Time()
+    return Throttle(AdaptiveLimit(limit), time), time
+
+
+async def test_who_came_first_goes_first() -> None:
+    throttle, _ = make(1)
+    ledger = Ledger()
+    held = await throttle.admit(ledger, PATIENCE)
+    order: list[int] = []
+
+    async def go(number: int) -> None:
+        permit = await throttle.admit(ledger, PATIENCE)
+        order.append(number)
+        throttle.settle(permit, charged=1)
+
+    tasks = [asyncio.create_task(go(number)) for number in range(20)]
+    await turn()
+    assert throttle.state.waiting == 20
+    throttle.settle(held)
+    await asyncio.gather(*tasks)
+    assert order == list(range(20))
+    assert throttle.state.in_flight == throttle.state.waiting == 0
+    assert ledger.usage.credits_charged == 20
+
+
+async def test_a_newcomer_does_not_overtake_one_who_was_just_woken() -> None:
+    throttle, _ = make(1)
+    ledger = Ledger()
+    held = await throttle.admit(ledger, PATIENCE)
+    waiting = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    throttle.settle(held)
+    newcomer = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    assert waiting.done()
+    assert not newcomer.done()
+    newcomer.cancel()
+
+
+async def test_a_pause_that_begins_as_a_slot_is_handed_over_is_obeyed_and_the_place_kept() -> None:
+    throttle, time = make(2)
+    ledger = Ledger()
+    one, two = [await throttle.admit(ledger, PATIENCE) for _ in range(2)]
+    first = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    second = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    throttle.settle(one, charged=1)  # the slot goes to `first`, which has not run yet
+    throttle.refuse(two, 0.02, REFUSAL, 0.0)
+    throttle.settle(two)
+    await turn()
+    assert throttle.state.in_flight == 0
+    assert ledger.usage.credits_reserved == 0
+    time.now += 0.02
+    permit = await first
+    assert not second.done()
+    throttle.approve(permit)
+    throttle.settle(permit, charged=1)
+    throttle.settle(await second)
+
+
+async def test_nobody_holds_a_slot_in_a_pause() -> None:
+    throttle, time = make(1)
+    ledger = Ledger()
+    permit = await throttle.admit(ledger, PATIENCE)
+    throttle.refuse(permit, 60, REFUSAL, 0.0)
+    throttle.settle(permit)
+    task = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    state = throttle.state
+    assert (state.in_flight, state.waiting, state.paused_for) == (0, 1, 60)
+    time.now += 59
+    assert throttle.state.paused_for == 1
+    task.cancel()
+    await turn()
+    assert throttle.state.waiting == 0
+    throttle.close()
+
+
+async def test_after_a_pause_one_goes_first_and_then_a_few() -> None:
+    throttle, time = make(100)
+    ledger = Ledger()
+    permits = [await throttle.admit(ledger, PATIENCE) for _ in range(20)]
+    throttle.refuse(permits[0], 0.01, REFUSAL, 0.0)
+    for permit in permits:
+        throttle.settle(permit)
+    tasks = [asyncio.create_task(throttle.admit(ledger, PATIENCE)) for _ in range(50)]
+    await turn()
+    time.now += 0.011
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await turn()
+    assert throttle.state.in_flight == 1
+    probe = done.pop().result()
+    throttle.approve(probe)
+    throttle.settle(probe, charged=1)
+    await turn()
+    assert 1 < throttle.state.in_flight <= 20
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.mark.parametrize("moment", ["queued", "woken"])
+async def test_a_cancelled_waiter_leaves_its_slot_to_the_next(moment: str) -> None:
+    throttle, _ = make(1)
+    ledger = Ledger()
+    held = await throttle.admit(ledger, PATIENCE)
+    first = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    second = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    if moment == "queued":
+        first.cancel()
+        await turn()
+        throttle.settle(held)
+    else:
+        throttle.settle(held)  # the slot is handed to `first`, which is cancelled before it runs
+        first.cancel()
+    permit = await asyncio.wait_for(second, 1)
+    assert throttle.state.in_flight == 1
+    throttle.settle(permit)
+    assert throttle.state.in_flight == throttle.state.waiting == 0
+
+
+async def test_a_waiter_told_to_look_again_and_cancelled_leaves_nothing_behind() -> None:
+    throttle, _ = make(1)
+    held = await throttle.admit(Ledger(), PATIENCE)
+    task = asyncio.create_task(throttle.admit(Ledger(), PATIENCE))
+    await turn()
+    throttle.close()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    throttle.settle(held)
+    assert throttle.state.in_flight == 0
+
+
+async def test_what_is_blocked_only_by_reservations_waits_for_them() -> None:
+    throttle, _ = make(10)
+    ledger = Ledger(max_credits=2)
+    one, two = [await throttle.admit(ledger, PATIENCE) for _ in range(2)]
+    third = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    fourth = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    assert not third.done()
+    assert throttle.state.in_flight == 2
+    throttle.settle(one)  # free after all
+    permit = await third
+    throttle.settle(two, charged=1)
+    await turn()
+    assert not fourth.done()
+    throttle.settle(permit, at_risk=1)
+    with pytest.raises(BudgetExceededError, match="2 spent or at risk"):
+        await fourth
+    assert throttle.state.in_flight == throttle.state.waiting == 0
+
+
+async def test_a_list_with_no_budget_left_does_not_hold_up_the_others() -> None:
+    throttle, _ = make(10)
+    root = Ledger()
+    poor, rich = Ledger(root, max_credits=1), Ledger(root)
+    held = await throttle.admit(poor, PATIENCE)
+    blocked = asyncio.create_task(throttle.admit(poor, PATIENCE))
+    await turn()
+    throttle.settle(await asyncio.wait_for(throttle.admit(rich, PATIENCE), 1), charged=1)
+    assert not blocked.done()
+    throttle.settle(held, charged=1)
+    with pytest.raises(BudgetExceededError):
+        await blocked
+
+
+async def test_a_budget_taken_while_a_slot_is_handed_over_is_not_overshot() -> None:
+    throttle, _ = make(1)
+    root = Ledger(max_credits=2)
+    held = await throttle.admit(root, PATIENCE)
+    waiting = asyncio.create_task(throttle.admit(root, PATIENCE))
+    await turn()
+    throttle.settle(held, charged=2)  # dearer than documented, as the slot goes on
+    with pytest.raises(BudgetExceededError):
+        await waiting
+    assert throttle.state.in_flight == 0
+
+
+async def test_many_who_wait_for_credits_all_hear_that_they_are_spent() -> None:
+    throttle, _ = make(5)
+    ledger = Ledger(max_credits=3)
+
+    async def go() -> str:
+        try:
+            permit = await throttle.admit(ledger, PATIENCE)
+        except BudgetExceededError:
+            return "refused"
+        await asyncio.sleep(0)
+        throttle.settle(permit, charged=1)
+        return "paid"
+
+    outcomes = await asyncio.gather(*(go() for _ in range(2000)))
+    assert outcomes.count("paid") == 3
+    assert throttle.state.waiting == throttle.state.in_flight == 0
+
+
+@pytest.mark.parametrize("place", ["slot", "room", "nowhere"])
+@pytest.mark.parametrize(
+    ("stop", "error"),
+    [
+        (lambda throttle: throttle.close(), ClientClosedError),
+        (
+            lambda throttle: throttle.stop_spending(
+                InsufficientCreditsError("gone", status_code=402, checkout_url="https://x.test")
+            ),
+            InsufficientCreditsError,
+        ),
+    ],
+)
+async def test_a_stop_reaches_everybody_wherever_they_wait(
+    place: str, stop: Any, error: type[Exception]
+) -> None:
+    throttle, _ = make(1)
+    ledger = Ledger(max_credits=1 if place == "room" else None)
+    held = None if place == "nowhere" else await throttle.admit(ledger, PATIENCE)
+    if place == "nowhere":
+        stop(throttle)
+    task = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    if held is not None:
+        assert not task.done()
+        stop(throttle)
+    with pytest.raises(error):
+        await task
+    if held is not None:
+        throttle.settle(held)
+    assert throttle.state.in_flight == throttle.state.waiting == 0
+
+
+async def test_a_stop_that_comes_with_the_slot_gives_the_slot_back() -> None:
+    throttle, _ = make(1)
+    ledger = Ledger()
+    held = await throttle.admit(ledger, PATIENCE)
+    task = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    throttle.settle(held)
+    throttle.close()
+    with pytest.raises(ClientClosedError):
+        await task
+    assert throttle.state.in_flight == 0
+
+
+async def test_a_stop_that_is_over_before_it_is_heard_costs_only_the_place() -> None:
+    throttle, _ = make(1)
+    ledger = Ledger()
+    held = await throttle.admit(ledger, PATIENCE)
+    task = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    throttle.stop_spending(InsufficientCreditsError("gone", status_code=402))
+    throttle.resume_spending()
+    await turn()
+    assert not task.done()
+    throttle.settle(held)
+    throttle.settle(await task)
+
+
+async def test_closing_in_a_pause_leaves_no_timer() -> None:
+    throttle, _ = make(1)
+    permit = await throttle.admit(Ledger(), PATIENCE)
+    throttle.refuse(permit, 0.01, REFUSAL, 0.0)
+    throttle.settle(permit)
+    task = asyncio.create_task(throttle.admit(Ledger(), PATIENCE))
+    await turn()
+    throttle.close()
+    with pytest.raises(ClientClosedError):
+        await task
+    assert throttle._timer is None
+
+
+async def test_a_timer_that_fires_early_waits_for_the_rest() -> None:
+    throttle, time = make(1)
+    permit = await throttle.admit(Ledger(), PATIENCE)
+    throttle.refuse(permit, 0.005, REFUSAL, 0.0)
+    throttle.settle(permit)
+    task = asyncio.create_task(throttle.admit(Ledger(), PATIENCE))
+    await asyncio.sleep(0.01)  # the loop's time passed, the throttle's did not
+    assert not task.done()
+    time.now += 1
+    throttle.settle(await task)
+
+
+async def test_the_free_lane_has_no_slots() -> None:
+    throttle = Throttle(NoLimit(), Time())
+    permits = [await throttle.admit(Ledger(), PATIENCE) for _ in range(500)]
+    assert throttle.state.in_flight == 500
+    for permit in permits:
+        throttle.settle(permit)
+
+
+async def test_time_spent_waiting_is_counted() -> None:
+    throttle, time = make(1)
+    ledger = Ledger()
+    held = await throttle.admit(ledger, PATIENCE)
+    task = asyncio.create_task(throttle.admit(ledger, PATIENCE))
+    await turn()
+    time.now += 7
+    throttle.settle(held)
+    throttle.settle(await task)
+    assert ledger.usage.seconds_waited == 7
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    limit=st.integers(1, 5),
+    budgets=st.lists(st.integers(0, 12), min_size=1, max_size=3),
+    seed=st.integers(0, 2**32),
+)
+def test_whatever_happens_nothing_is_left_behind_and_no_budget_overshot(
+    limit: int, budgets: list[int], seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    async def run() -> None:
+        time = Time()
+        throttle = Throttle(AdaptiveLimit(limit), time)
+        root = Ledger(max_credits=sum(budgets) // 2 + 1)
+        ledgers = [Ledger(root, max_credits=budget) for budget in budgets]
+
+        def check() -> None:
+            for ledger in (root, *ledgers):
+                usage = ledger.usage
+                spent = usage.credits_charged + usage.credits_at_risk + usage.credits_reserved
+                assert spent <= (ledger.max_credits or 0)
+            assert 0 <= throttle.state.in_flight <= limit
+
+        async def go() -> None:
+            try:
+                permit = await throttle.admit(chance.choice(ledgers), PATIENCE)
+            except RequestError:
+                return
+            check()
+            try:
+                for _ in range(chance.randint(0, 3)):
+                    await asyncio.sleep(0)
+            finally:
+                finish(permit)
+
+        def finish(permit: Permit) -> None:
+            outcome = chance.choice(["charged", "at_risk", "free", "refused"])
+            if outcome == "refused":
+                throttle.refuse(permit, chance.random() / 1000, REFUSAL, 0.0)
+            else:
+                throttle.approve(permit)
+            throttle.settle(permit, **({outcome: 1} if outcome in ("charged", "at_risk") else {}))
+            check()
+
+        tasks = [asyncio.create_task(go()) for _ in range(40)]
+        while not all(task.done() for task in tasks):
+            time.now += chance.random() / 500
+            if chance.random() < 0.1:
+                chance.choice(tasks).cancel()
+            await asyncio.sleep(0)
+        state = throttle.state
+        assert (state.in_flight, state.waiting, root.usage.credits_reserved) == (0, 0, 0)
+        throttle.close()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
