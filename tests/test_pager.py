@@ -392,7 +392,14 @@ async def test_trim_and_cursor_are_sent_and_nothing_else(
 async def test_impossible_options_are_refused_before_anything_is_sent(
     client: FollowingClient, sandbox: Sandbox
 ) -> None:
-    for options in ({"limit": -1}, {"max_pages": 1.5}, {"max_credits": True}, {"cursor": ""}):
+    for options in (
+        {"limit": -1},
+        {"max_pages": 1.5},
+        {"max_credits": True},
+        {"cursor": ""},
+        {"cursor": 7},
+        {"cursor": "\ud800"},
+    ):
         with pytest.raises(ConfigurationError):
             client.following("nasa", **options)
     with pytest.raises(InvalidHandleError):

@@ -270,6 +270,21 @@ async def test_a_stop_reaches_everybody_wherever_they_wait(
     assert throttle.state.in_flight == throttle.state.waiting == 0
 
 
+async def test_a_stop_passes_over_those_who_gave_up_waiting_for_credits() -> None:
+    throttle, _ = make(2)
+    ledger = Ledger(max_credits=1)
+    held = await throttle.admit(ledger, PATIENCE)
+    gone, stays = (asyncio.create_task(throttle.admit(ledger, PATIENCE)) for _ in range(2))
+    await turn()
+    gone.cancel()
+    await turn()
+    throttle.close()
+    with pytest.raises(ClientClosedError):
+        await stays
+    throttle.settle(held)
+    assert throttle.state.waiting == 0
+
+
 async def test_a_stop_that_comes_with_the_slot_gives_the_slot_back() -> None:
     throttle, _ = make(1)
     ledger = Ledger()

@@ -5,7 +5,7 @@ key is nothing that anybody can read by accident.
 """
 
 import ipaddress
-import math
+import sys
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -35,7 +35,10 @@ class ApiKey(str):
 
     def redact(self, text: str) -> str:
         """Take the key out of a text that came from elsewhere."""
-        return text.replace(self, self.redacted)
+        shown = self.redacted
+        for end in range(len(self), min(8, len(self) - 1), -1):  # a text may have been cut within
+            text = text.replace(self[:end], shown)
+        return text
 
     def __repr__(self) -> str:
         return f"'{self.redacted}'"
@@ -71,15 +74,22 @@ def parse_base_url(text: str) -> str:
         ConfigurationError: It is no http(s) URL, has a query, fragment or user, or would send the
             key in plain text to another machine.
     """
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"base_url is text, not {type(text).__name__}")
+    text = text.strip()
+    if not text.isprintable() or {" ", "\\"} & set(text):
+        raise ConfigurationError(
+            f"base_url {text!a} has white space, control characters or a backslash inside"
+        )
     try:
-        parts = urlsplit(text.strip())
+        parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigurationError(f"base_url {text!r} is not a URL: {error}") from None
-    if parts.scheme not in {"http", "https"} or not host:
-        raise ConfigurationError(f"base_url {text!r} is not a URL like {DEFAULT_BASE_URL}")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigurationError("base_url takes no user, query or fragment")
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigurationError(f"base_url {text!r} is not a URL like {DEFAULT_BASE_URL}")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"base_url {text!r} would send the API key in plain text: use https "
@@ -105,10 +115,14 @@ def check_number(
         ConfigurationError: It is no number, not finite, not whole where it must be, or too small.
     """
     kinds = int if whole else (int, float)
-    is_number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if is_number and not whole:
+        is_number = -sys.float_info.max <= value <= sys.float_info.max  # an int may be more; NaN
     if not is_number or value < low or (above and value == low):
         kind = "a whole number" if whole else "a number"
-        raise ConfigurationError(f"{name} must be {kind} {'>' if above else '≥'} {low}: {value!r}")
+        is_huge = isinstance(value, int) and value.bit_length() > 128  # noqa: PLR2004 - str() may refuse
+        shown = "a huge one" if is_huge else repr(value)
+        raise ConfigurationError(f"{name} must be {kind} {'>' if above else '≥'} {low}: {shown}")
 
 
 def _positive(_: Any, attribute: Any, value: float) -> None:

@@ -27,6 +27,7 @@ LEAVES: dict[Any, tuple[str, str]] = {
     JsonObject: ("an object", "{v}.__class__ is dict"),
 }
 _QUOTED_CHARACTERS = 40
+_SHOWN_BITS = 128  # str() of a huge integer is slow, and refused from 4,300 digits on
 
 
 class Mismatch(ValueError):  # noqa: N818 - an outcome between the parts of this file, not a public error
@@ -45,14 +46,21 @@ def wire(path: str, *, optional: bool = False) -> dict[str, Any]:
 
 def quote(value: Any) -> str:
     """Show a JSON value in a few printable words, for an error text."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "an array"
     if isinstance(value, str):
-        text = value[:_QUOTED_CHARACTERS] + "…" * (len(value) > _QUOTED_CHARACTERS)
-        return f'"{"".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)}"'
-    return {None: "null", True: "true", False: "false"}.get(value) or str(value)
+        return f'"{shorten(value)}"'
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        is_huge = isinstance(value, int) and value.bit_length() > _SHOWN_BITS
+        return "a huge integer" if is_huge else str(value)
+    names = {dict: "an object", list: "an array"}
+    return names.get(value.__class__, f"a Python {type(value).__name__}")
+
+
+def shorten(text: str) -> str:
+    """Show the beginning of a text in printable characters."""
+    text = text[:_QUOTED_CHARACTERS] + "…" * (len(text) > _QUOTED_CHARACTERS)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def mismatch(expected: str, value: Any) -> Mismatch:

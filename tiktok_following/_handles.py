@@ -26,6 +26,8 @@ def parse_handle(text: str) -> str:
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a CSV cell may be anything
         raise InvalidHandleError(f"a handle is text, not {type(text).__name__}")
     handle = text.strip()
+    if problem := _find_character(handle):  # before a URL is read, which drops line breaks
+        raise InvalidHandleError(f"{_show(text)} is not a TikTok handle: {problem}")
     if _PROFILE_URL.match(handle):
         handle = _read_profile_url(handle)
     handle = handle.lstrip("@")
@@ -39,10 +41,10 @@ def _read_profile_url(text: str) -> str:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         host = (parts.hostname or "").lower()
     except ValueError as error:
-        raise InvalidHandleError(f"{_show(text)} is not a URL: {error}") from None
+        raise InvalidHandleError(f"{_show(text)} is not a URL: {_show(str(error))}") from None
     if host != "tiktok.com" and not host.endswith(".tiktok.com"):
         raise InvalidHandleError(f"{_show(text)} is not on tiktok.com")
-    path = unquote(parts.path.removesuffix("/"))
+    path = unquote(parts.path.removesuffix("/"), errors="surrogateescape")
     if not path.startswith("/@") or "/" in path[1:]:
         raise InvalidHandleError(
             f"{_show(text)} is not the URL of a profile, https://www.tiktok.com/@handle"
@@ -57,7 +59,13 @@ def _find_problem(handle: str) -> str | None:
         return f"it has {len(handle)} characters, {MAX_HANDLE_LENGTH} are allowed"
     if handle in {".", ".."}:
         return "it is a step in a path"
-    for character in handle:
+    if "/" in handle or "\\" in handle:
+        return "it has a slash inside"
+    return _find_character(handle)
+
+
+def _find_character(text: str) -> str | None:
+    for character in text:
         if character.isspace():
             return "it has white space inside"
         if not character.isprintable():

@@ -13,6 +13,8 @@ COOLDOWN = 2.0
 """Seconds after a cut without growth."""
 PROBE_INTERVAL = 6.0
 """Seconds between two steps beyond what is known to work."""
+PATIENCE = 6.0
+"""How many times what the last recovery took passes before the first such step after it."""
 FIRST_CUT = 0.8
 """What is left of the limit after a refusal at a level not known before."""
 PROBE_CUT = 0.95
@@ -92,6 +94,8 @@ class AdaptiveLimit:
         self._since = float("-inf")
         """When the limit was last cut: answers to what was sent before say nothing of it."""
         self._grown_at = float("-inf")
+        self._lost = 0.0
+        """Seconds it took to come back from the last cut."""
         self._was_clean = False
         """Whether a round came through since the last cut."""
         self._left = self.limit
@@ -112,7 +116,7 @@ class AdaptiveLimit:
         if sent_at < self._since:
             return
         if self._ramp is not None:
-            self._come_back(self._ramp)
+            self._come_back(now, self._ramp)
             return
         self._left -= 1
         if self._left <= 0:
@@ -135,10 +139,11 @@ class AdaptiveLimit:
         self._was_clean = False
         self._begin_round()
 
-    def _come_back(self, ramp: int) -> None:
+    def _come_back(self, now: float, ramp: int) -> None:
         self._ramp = ramp + 1 if ramp > 1 else START
         if self._ramp >= self.limit:
             self._ramp = None
+            self._lost = now - self._since
             self._begin_round()
 
     def _grow(self, now: float) -> None:
@@ -149,7 +154,10 @@ class AdaptiveLimit:
             grown = self.limit * 2
         elif self.limit < int(level * PROBE_CUT):
             grown = min(self.limit * 2, int(level * PROBE_CUT))
-        elif now >= max(self._grown_at, self._since) + PROBE_INTERVAL:
+        elif now >= max(
+            self._grown_at + PROBE_INTERVAL,
+            self._since + max(PROBE_INTERVAL, PATIENCE * self._lost),
+        ):
             grown = self.limit + max(1, round(level / 40))
         else:
             return

@@ -14,7 +14,17 @@ from typing import Any, Self
 import attrs
 
 from ._errors import ProfileUnavailableError
-from ._fields import Count, JsonObject, NonEmptyStr, mismatch, parse_time, to_json, wire
+from ._fields import (
+    Count,
+    JsonObject,
+    Mismatch,
+    NonEmptyStr,
+    mismatch,
+    parse_time,
+    shorten,
+    to_json,
+    wire,
+)
 from ._structure import Structurer
 
 
@@ -46,7 +56,18 @@ def _parse_status(value: Any) -> Status:
     raise mismatch("a lookup status", value)
 
 
-structurer = Structurer({datetime: parse_time, Status: _parse_status})
+def _parse_counts(value: Any) -> dict[str, int]:
+    if value.__class__ is not dict:
+        raise mismatch("an object", value)
+    for name, count in value.items():
+        if count.__class__ is not int or count < 0:
+            raise Mismatch(f'["{shorten(str(name))}"]: {mismatch("an integer ≥ 0", count)}')
+    return dict(value)
+
+
+structurer = Structurer(
+    {datetime: parse_time, Status: _parse_status, dict[str, int]: _parse_counts}
+)
 
 
 class Model:
@@ -71,7 +92,7 @@ class Model:
 
 def _raise_for_status(handle: str, status: Status | None) -> None:
     if status is not None and status != LookupStatus.FOUND:
-        text = f"the profile {handle!r} is {str(status).replace('_', ' ')}"
+        text = f"the profile {handle!r} is {shorten(status).replace('_', ' ')}"
         raise ProfileUnavailableError(text, handle=handle, status=status)
 
 

@@ -213,7 +213,10 @@ def check_cursor(cursor: str | None) -> None:
     """Check a cursor given by the user.
 
     Raises:
-        ConfigurationError: It is empty, which is not the first page, or no text.
+        ConfigurationError: It is empty, which is not the first page, or no text that can be sent.
     """
-    if cursor is not None and (not isinstance(cursor, str) or not cursor):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-        raise ConfigurationError(f"cursor must be a text, or None for the first page: {cursor!r}")
+    if cursor is None:
+        return
+    is_text = isinstance(cursor, str)  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+    if not is_text or not cursor or any("\ud800" <= letter <= "\udfff" for letter in cursor):
+        raise ConfigurationError(f"cursor must be a text, or None for the first page: {cursor!a}")

@@ -6,11 +6,11 @@ validation then reads the value again, decides, and knows *where*.
 """
 
 from collections.abc import Callable
+from types import UnionType
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 import attrs
-from cattrs import BaseValidationError, ClassValidationError, Converter, IterableValidationError
-from cattrs.cols import list_structure_factory
+from cattrs import BaseValidationError, ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, override
 
 from ._fields import (
@@ -64,17 +64,13 @@ def _locate(error: BaseException, path: str) -> str:
     """Say where the first thing went wrong in what cattrs' detailed validation found."""
     if isinstance(error, ClassValidationError):
         located, _ = error.group_exceptions()
-        for inner, note in located:
-            field = attrs.fields_dict(cast("Any", error.cl))[note.name]
-            return _locate(inner, f"{path}.{'.'.join(field.metadata['path'])}")
-    if isinstance(error, IterableValidationError):
-        located_items, _ = error.group_exceptions()
-        for inner, item in located_items:
-            return _locate(inner, f"{path}[{item.index}]")
+        inner, note = located[0]
+        field = attrs.fields_dict(cast("Any", error.cl))[note.name]
+        return _locate(inner, f"{path}.{'.'.join(field.metadata['path'])}")
     if isinstance(error, KeyError):
         return f"{path}: expected a value, got nothing"
     text = str(error)
-    return f"{path}{text}" if text.startswith(".") else f"{path}: {text}"
+    return f"{path}{text}" if text.startswith((".", "[")) else f"{path}: {text}"
 
 
 class Structurer:
@@ -107,8 +103,9 @@ class Structurer:
         """
         try:
             return cast("T", self._fast.get_structure_hook(cls)(value, cls))
-        except Exception:  # noqa: BLE001 - whatever it was, the second reading decides and explains
-            return self._explain(value, cls)
+        except Exception:  # noqa: BLE001, S110 - the second reading decides and explains
+            pass
+        return self._explain(value, cls)
 
     def _explain(self, value: Any, cls: type[T]) -> T:
         try:
@@ -118,7 +115,18 @@ class Structurer:
         raise Mismatch(text)
 
     def _register(self, kind: Any, hook: Hook) -> None:
+        if isinstance(kind, type):  # cattrs looks for its own hook of a plain class first
+            self._detailed.register_structure_hook(kind, hook)
+            return
         self._detailed.register_structure_hook_func(lambda hint: hint == kind, hook)
+        if isinstance(kind, UnionType):  # with `None` in it, it is another union to cattrs
+
+            def structure_optional(value: Any, _: Any) -> Any:
+                return None if value is None else hook(value, kind)
+
+            self._detailed.register_structure_hook_func(
+                lambda hint: hint == kind | None, structure_optional
+            )
 
     def _make_detailed_hook(self, cls: type, converter: Converter) -> Hook:
         fields = read_fields(cls)
@@ -136,13 +144,19 @@ class Structurer:
 
         return structure_detailed
 
-    def _make_list_hook(self, hint: Any, converter: Converter) -> Hook:
-        structure_items = list_structure_factory(hint, converter)
+    def _make_list_hook(self, hint: Any, _: Converter) -> Hook:
+        kind = get_args(hint)[0]
 
         def structure_list(value: Any, _: Any) -> Any:
-            if not isinstance(value, list):
+            if value.__class__ is not list:
                 raise mismatch("an array", value)
-            return structure_items(value, hint)
+            made: list[Any] = []
+            for number, item in enumerate(value):
+                try:
+                    made.append(self.structure(item, kind))
+                except Mismatch as error:  # the first is enough: a hostile body has millions
+                    raise Mismatch(f"[{number}]{str(error).removeprefix('$')}") from None
+            return made
 
         return structure_list
 

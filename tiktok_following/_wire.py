@@ -36,6 +36,7 @@ T = TypeVar("T")
 
 STATUS_OK = 200
 _SHOWN_CHARACTERS = 200
+_READ_CHARACTERS = 4096
 
 # Statuses the contract says are never billed; every other failure may have been.
 _FREE_STATUSES = frozenset({400, 401, 402, 403, 404, 429, 503})
@@ -161,13 +162,15 @@ def _make_error(response: Response, key: ApiKey) -> APIError:
     """Make the error a status other than 200 stands for, whoever wrote the body."""
     status = response.status
     told = _read_error_body(response.body)
-    message = told.get("message") or f"the API did not say why, in {_describe(response)}"
+    message = _clean_text(told.get("message"), key)
+    if message is None:
+        message = _clean(f"the API did not say why, in {_describe(response)}", key)
     return _ERRORS.get(status, ServerError if status >= 500 else APIError)(  # noqa: PLR2004 - 5xx
-        _clean(str(message), key),
+        message,
         status_code=status,
         code=_clean_text(told.get("code"), key),
         request_id=_clean_text(told.get("requestId"), key),
-        checkout_url=_clean_text(told.get("checkoutUrl"), key),
+        checkout_url=_clean_url(told.get("checkoutUrl"), key),
         may_be_charged=status not in _FREE_STATUSES,
         retry_after=parse_retry_after(response),
     )
@@ -200,12 +203,19 @@ def _describe(response: Response) -> str:
 
 
 def _clean_text(value: Any, key: ApiKey) -> str | None:
-    return _clean(value, key) if isinstance(value, str) and value else None
+    return (_clean(value, key).strip() or None) if isinstance(value, str) else None
+
+
+def _clean_url(value: Any, key: ApiKey) -> str | None:
+    """Give a URL whole, since half of one leads nowhere, or not at all."""
+    if isinstance(value, str) and 0 < len(value) <= _READ_CHARACTERS and value.isprintable():
+        return key.redact(value)
+    return None
 
 
 def _clean(text: str, key: ApiKey) -> str:
     """Make server text fit for a log: without the key, short, without control characters."""
-    text = key.redact(text)
+    text = key.redact(text[:_READ_CHARACTERS])
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
 

@@ -1,0 +1,68 @@
+"""Every Python passage of the README runs, against the sandbox, and prints what the README says."""
+
+import ast
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+
+import tiktok_following
+from tiktok_following import FollowingClient
+from tiktok_following.sandbox import Sandbox
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+PROGRAMS = [text for text in PYTHON if "asyncio.run(" in text]
+TESTS = [text for text in PYTHON if "def test_" in text]
+SNIPPETS = [text for text in PYTHON if text not in PROGRAMS + TESTS]
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        monkeypatch.setenv("SOCIALFETCH_API_KEY", running.api_key)
+        monkeypatch.setenv("SOCIALFETCH_BASE_URL", running.base_url)
+        yield running
+
+
+def test_the_readme_has_something_of_each_kind() -> None:
+    assert (len(PROGRAMS), len(TESTS)) == (1, 1)
+    assert len(SNIPPETS) >= 4
+
+
+def test_the_program_prints_what_the_readme_says(api: Sandbox) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAMS[0]], capture_output=True, text=True, check=True
+    )
+    printed = next(text for language, text in BLOCKS if language == "text")
+    assert done.stdout == printed
+    assert done.stderr == ""
+    assert api.credits_charged == 5
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+async def test_a_passage_runs(api: Sandbox, snippet: str) -> None:
+    code = compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert isinstance(code, CodeType)
+    async with FollowingClient() as client:
+        names: dict[str, Any] = {"client": client}
+        await asyncio.wait_for(FunctionType(code, names)(), 30)
+    assert api.requests
+
+
+def test_the_tests_of_the_readme_pass(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TESTS[0])
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", "addopts=")
+    result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(\w+Error)`", README)) - {"ValueError"}))
+def test_every_error_the_readme_names_exists(name: str) -> None:
+    assert issubclass(getattr(tiktok_following, name), tiktok_following.FollowingError)
