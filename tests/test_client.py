@@ -58,6 +58,8 @@ def test_without_an_address_the_api_itself_is_asked() -> None:
         {"base_url": "http://api.example.com"},
         {"base_url": "ftp://127.0.0.1"},
         {"api_key": "sfk test"},
+        {"api_key": 123},
+        {"api_key": b"sfk_test_1"},
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_at_construction(options: dict[str, object]) -> None:

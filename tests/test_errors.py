@@ -263,6 +263,10 @@ def test_an_error_without_attributes_says_just_its_message() -> None:
         ),
         (BadRequestError("no", status_code=400), "no (HTTP 400)"),
         (
+            BadRequestError("no", status_code=400, handle="nasa", cursor="17", attempts=2),
+            "no (HTTP 400, handle 'nasa', cursor '17', 2 attempts)",
+        ),
+        (
             ServiceUnavailableError("busy", status_code=503, code="overload", retry_after=2.0),
             "busy (HTTP 503, overload, retry after 2 s)",
         ),

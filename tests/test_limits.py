@@ -263,6 +263,15 @@ def test_a_burst_of_refusals_is_one_cut() -> None:
     assert limit.allowed == 1
 
 
+def test_a_late_refusal_of_the_same_burst_is_no_second_cut() -> None:
+    limit = find_ceiling(64)
+    limit.refuse(10.0, 9.9, 51)
+    come_back(limit, 11.0)
+    before = limit.limit
+    limit.refuse(11.5, 9.9, before)
+    assert limit.limit == limit.allowed == before
+
+
 def test_a_lone_probe_that_is_refused_cuts_nothing() -> None:
     limit = find_ceiling(64)
     before = limit.limit

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
         Following,
         FollowingPage,
         Identity,
-        LookupStatus,
         Subscription,
         Usage,
     )
     from ._pagination import FollowingPager
+    from ._status import LookupStatus
     from ._throttle import ThrottleState
     from ._version import __version__
 

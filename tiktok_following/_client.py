@@ -94,7 +94,7 @@ class FollowingClient:
         trust_env: bool = False,
     ) -> None:
         # Rebound at once: no frame of ours holds the key as a text that shows itself.
-        api_key = None if api_key is None else ApiKey(api_key)
+        api_key = ApiKey(api_key) if isinstance(api_key, str) else api_key
         key = parse_api_key(api_key, ApiKey(os.environ.get(API_KEY_VARIABLE, "")))
         url = parse_base_url(base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
         check_number("max_concurrency", max_concurrency, low=1, whole=True)

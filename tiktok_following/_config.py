@@ -53,6 +53,8 @@ def parse_api_key(given: ApiKey | None, environment: ApiKey) -> ApiKey:
     Raises:
         ConfigurationError: There is none, or it cannot be an HTTP header.
     """
+    if given is not None and not isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"api_key must be a text, not {type(given).__name__}")
     key = ApiKey((environment if given is None else given).strip())
     if not key:
         raise ConfigurationError(

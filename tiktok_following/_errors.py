@@ -25,7 +25,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
-    from ._models import Following, LookupStatus
+    from ._models import Following
+    from ._status import LookupStatus
 
 
 def _rebuild(cls: type[FollowingError], state: dict[str, Any]) -> FollowingError:

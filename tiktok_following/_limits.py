@@ -133,7 +133,7 @@ class AdaptiveLimit:
             level = min(self.limit, in_flight)
             cut = PROBE_CUT if self._level is not None and self._was_clean else FIRST_CUT
             self._level = level
-            self.limit = max(1, min(level - 1, int(level * cut)))
+            self.limit = max(1, int(level * cut))
         self._since = now
         self._ramp = 1
         self._was_clean = False

@@ -8,7 +8,6 @@ The classes are mutable on purpose: freezing them costs half as much again per p
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Self
 
 import attrs
@@ -25,35 +24,8 @@ from ._fields import (
     to_json,
     wire,
 )
+from ._status import LookupStatus, Status, parse_status
 from ._structure import Structurer
-
-
-class LookupStatus(StrEnum):
-    """What became of a lookup. Every one of them is an answer, and billed."""
-
-    FOUND = "found"
-    """The profile exists and its list can be read."""
-    HIDDEN = "hidden"
-    """The profile exists and keeps its list to itself."""
-    PRIVATE = "private"
-    """The account is private."""
-    NOT_FOUND = "not_found"
-    """There is no such profile."""
-
-
-Status = LookupStatus | str
-"""A `LookupStatus`, or the API's own word for one that is not known yet."""
-
-_STATUSES: dict[Any, Status] = {status.value: status for status in LookupStatus}
-
-
-def _parse_status(value: Any) -> Status:
-    try:
-        return _STATUSES[value]
-    except (KeyError, TypeError):
-        if isinstance(value, str) and value:
-            return value
-    raise mismatch("a lookup status", value)
 
 
 def _parse_counts(value: Any) -> dict[str, int]:
@@ -65,9 +37,7 @@ def _parse_counts(value: Any) -> dict[str, int]:
     return dict(value)
 
 
-structurer = Structurer(
-    {datetime: parse_time, Status: _parse_status, dict[str, int]: _parse_counts}
-)
+structurer = Structurer({datetime: parse_time, Status: parse_status, dict[str, int]: _parse_counts})
 
 
 class Model:
@@ -76,7 +46,10 @@ class Model:
     __slots__ = ()
 
     def to_dict(self) -> JsonObject:
-        """Write this value as a JSON object in the API's own names; unknown keys come along."""
+        """Write this value as a JSON object in the API's own names; unknown keys come along.
+
+        What has no class of its own, `details` and `extra`, is not copied.
+        """
         body: JsonObject = to_json(self)
         return body
 

@@ -11,7 +11,8 @@ from typing import Self
 from ._config import check_number
 from ._errors import ConfigurationError, FollowingError, PaginationError
 from ._ledger import Ledger
-from ._models import Account, Following, FollowingPage, LookupStatus, Status, Usage
+from ._models import Account, Following, FollowingPage, Usage
+from ._status import LookupStatus, Status
 
 FetchPage = Callable[[str | None], Awaitable[FollowingPage]]
 

@@ -10,8 +10,9 @@ import attrs
 
 from tiktok_following._client import FollowingClient
 from tiktok_following._errors import FollowingError
-from tiktok_following._models import FollowingPage, LookupStatus, Status
+from tiktok_following._models import FollowingPage
 from tiktok_following._pagination import FollowingPager
+from tiktok_following._status import LookupStatus, Status
 
 from ._exit import DONE, FAILED, choose_exit_code, ends_run, explain, leads_on
 from ._messages import Messages
