@@ -351,6 +351,16 @@ async def test_a_402_stops_everything_until_the_balance_shows_credits(
     assert client.usage.credits_charged == sandbox.credits_charged == 2
 
 
+async def test_a_402_of_a_free_route_stops_nothing(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(402), route="balance")
+    with pytest.raises(InsufficientCreditsError):
+        await client.balance()
+    assert (await client.balance()).credits
+    assert (await client.following_page("nasa")).accounts
+
+
 async def test_a_402_wakes_those_who_wait(make_client: MakeClient, sandbox: Sandbox) -> None:
     client = make_client(max_concurrency=1)
     sandbox.credits_left = 0
@@ -423,6 +433,26 @@ async def test_the_deadline_bounds_the_wait_in_a_pause_and_costs_nothing(
         await client.following_page("nasa")
     assert caught.value.__cause__ is None
     assert (client.usage.credits_at_risk, client.throttle.waiting) == (0, 0)
+
+
+async def test_a_deadline_after_an_unclear_attempt_says_that_it_may_be_charged(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(deadline=0.05)
+    sandbox.script(faults.status(500), faults.status(503, retry_after=30))
+    with pytest.raises(DeadlineExceededError) as caught:
+        await client.following_page("nasa")
+    assert (caught.value.attempts, caught.value.may_be_charged) == (2, True)
+    assert client.usage.credits_at_risk == 1
+
+
+async def test_a_last_failure_that_is_free_does_not_hide_an_unclear_one_before(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(500), faults.status(400))
+    with pytest.raises(BadRequestError) as caught:
+        await client.following_page("nasa")
+    assert caught.value.may_be_charged
 
 
 async def test_each_page_of_a_list_has_a_deadline_of_its_own(

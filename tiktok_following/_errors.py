@@ -86,7 +86,7 @@ class RequestError(FollowingError):
     attempts: int
     """HTTP requests sent or tried for this call, the failed one included."""
     may_be_charged: bool
-    """Whether the provider may have billed the attempt that failed: `False` means certainly not."""
+    """Whether the provider may have billed one of the attempts: `False` means certainly not."""
     retry_after: float | None
     """Seconds the server asked to wait; `None` when it did not."""
 

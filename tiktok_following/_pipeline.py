@@ -52,8 +52,8 @@ class _Call(Generic[T]):
     """How the last attempt ended."""
     is_admitted: bool = False
     """Whether the latest error is that of an attempt, and not of the wait for one."""
-    is_cut_off: bool = False
-    """Whether the last attempt was sent and then cancelled."""
+    is_at_risk: bool = False
+    """Whether an attempt so far may have been charged."""
 
 
 class Pipeline:
@@ -109,7 +109,8 @@ class Pipeline:
         try:
             async with asyncio.timeout(call.options.deadline):
                 return await self._try_and_retry(call)
-        except RequestError:
+        except RequestError as error:
+            error.may_be_charged = call.is_at_risk
             raise
         except TimeoutError:
             raise _make_deadline_error(call) from call.failed
@@ -160,12 +161,13 @@ class Pipeline:
         except RequestError as error:
             if call.throttle is self._free:
                 error.may_be_charged = False
+            call.is_at_risk |= error.may_be_charged
             charged, at_risk = _count_cost(error, permit)
             call.failed = _annotate(error, call)
             self._hear(call, permit, error)
             raise
         except BaseException:
-            call.is_cut_off = sending.was_sent
+            call.is_at_risk |= sending.was_sent
             at_risk = permit.reserved if sending.was_sent else 0
             raise
         else:
@@ -175,8 +177,8 @@ class Pipeline:
 
     def _hear(self, call: _Call[T], permit: Permit, error: RequestError) -> None:
         """Let the throttle know what an error says about everybody's requests."""
-        if isinstance(error, InsufficientCreditsError):
-            call.throttle.stop_spending(error)
+        if isinstance(error, InsufficientCreditsError) and call.throttle is self._pages:
+            self._pages.stop_spending(error)
         if not is_retryable(error):
             call.throttle.approve(permit)
         elif isinstance(error, APIError) and is_refusal(error):
@@ -208,6 +210,6 @@ def _make_deadline_error(call: _Call[T]) -> DeadlineExceededError:
     text = f"no answer within the deadline of {call.options.deadline:g} s, {waited}"
     if call.failed is not None:
         text += f"; the last failure: {call.failed.message}"
-    error = DeadlineExceededError(text, may_be_charged=call.is_cut_off)
+    error = DeadlineExceededError(text, may_be_charged=call.is_at_risk)
     _annotate(error, call)
     return error
