@@ -1,6 +1,7 @@
 """The front door: settings, sharing between clients, budgets under concurrency."""
 
 import asyncio
+import inspect
 
 import pytest
 from conftest import MakeClient
@@ -123,6 +124,18 @@ async def test_a_client_with_other_options_shares_what_is_shared(
     assert (child.usage.credits_charged, child.usage.credits_at_risk) == (1, 1)
     assert (client.usage.credits_charged, client.usage.credits_at_risk) == (2, 1)
     assert child._shared is client._shared
+
+
+def test_a_client_of_an_own_class_keeps_what_it_has() -> None:
+    class Mine(FollowingClient):
+        tag = "none"
+
+    client = Mine("sfk_test_1")
+    client.tag = "blue"
+    child = client.with_options(deadline=1)
+    assert (type(child), child.tag) == (Mine, "blue")
+    signature = str(inspect.signature(Mine.with_options))
+    assert "timeout: 'Timeout | Unchanged' = unchanged" in signature
 
 
 async def test_options_left_out_stay_as_they_are(make_client: MakeClient) -> None:

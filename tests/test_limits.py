@@ -218,16 +218,37 @@ def test_a_limit_of_one_stays_one() -> None:
     assert limit.limit == 1
 
 
-def test_a_refusal_with_nothing_in_flight_is_survived() -> None:
+@pytest.mark.parametrize("in_flight", [0, 1])
+def test_a_refusal_of_one_alone_pauses_and_leaves_the_limit(in_flight: int) -> None:
     limit = AdaptiveLimit(100)
-    limit.refuse(0.0, 0.0, 0)
-    assert limit.limit == limit.allowed == 1
-    now = 0.0
-    while limit.limit < 100 and now < 3600:
-        come_back(limit, now)
-        serve_round(limit, now)
-        now += 0.5
-    assert limit.limit == 100
+    limit.refuse(0.0, 0.0, in_flight)
+    assert (limit.limit, limit.allowed) == (START, 1)
+    limit.answer(1.0, 1.0)
+    assert limit.allowed == START
+
+
+def test_answers_that_are_not_good_end_the_ramp_and_do_not_grow_the_limit() -> None:
+    limit = AdaptiveLimit(100)
+    limit.refuse(0.0, 0.0, 20)
+    limit.answer(1.0, 1.0, is_good=False)
+    assert limit.allowed == limit.limit == 16
+    limit.admit(16)
+    for _ in range(100):
+        limit.answer(99.0, 98.0, is_good=False)
+    assert limit.limit == 16
+
+
+def test_patience_after_a_pause_ends_step_by_step() -> None:
+    limit = AdaptiveLimit(100)
+    limit.lose_patience()
+    assert limit.allowed == START
+    limit.refuse(0.0, 0.0, 1)
+    for expected in (2, 3, 4):
+        limit.lose_patience()
+        assert limit.allowed == expected
+    for _ in range(100):
+        limit.lose_patience()
+    assert limit.allowed == START
 
 
 def test_after_a_refusal_one_goes_first_then_twenty_then_one_more_each() -> None:
@@ -415,7 +436,7 @@ class LimitHistory(RuleBasedStateMachine):
         if sent_at < self.cut_at:
             assert (self.limit.limit, self.limit.allowed) == (before, allowed)
             return
-        if self.answered_since:
+        if self.answered_since and in_flight > 1:
             assert self.limit.limit < min(before, in_flight) or self.limit.limit == 1
         else:
             assert self.limit.limit == before

@@ -5,7 +5,9 @@ number of attempts nobody knows about.
 """
 
 import asyncio
+import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -325,6 +327,64 @@ async def test_the_policy_none_sends_once_and_waits_for_nothing(
     with pytest.raises(ServiceUnavailableError):
         await client.following_page("nasa")
     assert len(sandbox.requests) == 1
+
+
+async def test_the_policy_none_sends_once_though_the_loop_outsleeps_the_pause(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    async def hog() -> None:
+        while True:
+            time.sleep(0.015)  # noqa: ASYNC251 - it is the loop that must be late
+            await asyncio.sleep(0)
+
+    client = make_client(retry=RetryPolicy.none())
+    sandbox.script(*(faults.status(503, retry_after=0.01) for _ in range(3)))
+    hogging = asyncio.create_task(hog())
+    with pytest.raises(ServiceUnavailableError):
+        await client.following_page("nasa")
+    hogging.cancel()
+    assert len(sandbox.requests) == 1
+
+
+async def test_a_retry_after_of_nothing_is_no_absent_one(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    slow = RetryPolicy(initial_backoff=60, max_backoff=60)
+    client = make_client(retry=slow, deadline=30)
+    sandbox.script(*(faults.status(503, retry_after=0) for _ in range(3)))
+    await client.following_page("nasa")
+    assert client.usage.pauses == 3
+
+
+async def test_a_failed_answer_after_a_pause_lets_the_others_go(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=RetryPolicy(ambiguous_retries=0))
+    sandbox.script(faults.status(503, retry_after=0.01), faults.status(502))
+    with pytest.raises(LookupFailedError):
+        await client.following_page("nasa")
+    assert client.throttle.limit == 20
+
+
+async def test_failing_free_routes_take_no_retries_from_the_pages(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=attrs.evolve(QUICK_RETRY, retry_quota=1))
+    sandbox.script(*(faults.status(500) for _ in range(2)), route="health")
+    with pytest.raises(ServerError):
+        await client.health()
+    sandbox.script(faults.status(500))
+    assert (await client.following_page("nasa")).accounts
+
+
+async def test_pauses_and_failed_attempts_are_logged(
+    client: FollowingClient, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "tiktok_following")
+    sandbox.script(faults.status(503, retry_after=0.01), faults.status(500))
+    await client.following_page("nasa")
+    assert "asked to wait, for 0.01 s" in caplog.text
+    assert "attempt 2" in caplog.text
 
 
 async def test_a_402_stops_everything_until_the_balance_shows_credits(

@@ -7,6 +7,7 @@ import pickle
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 import aiohttp
 import pytest
@@ -142,6 +143,29 @@ def test_a_constructor_that_fails_does_not_show_the_key() -> None:
             FollowingClient(bad)
         for place, local in frames(caught.value.__traceback__):
             assert "/tests/" in place or HIDDEN not in repr(local), place
+
+
+async def test_a_page_that_echoes_the_key_does_not_show_it(sandbox: Sandbox) -> None:
+    sandbox.add_key(KEY, 100)
+
+    def echo(body: dict[str, Any]) -> dict[str, Any]:
+        body["data"]["lookupStatus"] = body["meta"]["requestId"] = body["new"] = KEY
+        return body
+
+    async with make(sandbox.base_url) as client:
+        sandbox.script(faults.reshaped(echo))
+        page = await client.following_page("nasa")
+        assert HIDDEN not in repr(page)
+        assert HIDDEN not in repr(client.usage)
+        with pytest.raises(FollowingError) as caught:
+            page.raise_for_status()
+        assert_hidden(caught.value)
+
+
+def test_a_key_in_the_place_of_the_address_is_not_shown() -> None:
+    with pytest.raises(FollowingError) as caught:
+        FollowingClient("sfk_test_1", base_url=KEY)
+    assert HIDDEN not in str(caught.value)
 
 
 async def test_a_url_with_credentials_is_refused_and_not_quoted() -> None:

@@ -244,7 +244,8 @@ async def test_many_who_wait_for_credits_all_hear_that_they_are_spent() -> None:
         (lambda throttle: throttle.close(), ClientClosedError),
         (
             lambda throttle: throttle.stop_spending(
-                InsufficientCreditsError("gone", status_code=402, checkout_url="https://x.test")
+                Permit(Ledger(), 0, 1000.0),
+                InsufficientCreditsError("gone", status_code=402, checkout_url="https://x.test"),
             ),
             InsufficientCreditsError,
         ),
@@ -304,7 +305,7 @@ async def test_a_stop_that_is_over_before_it_is_heard_costs_only_the_place() -> 
     held = await throttle.admit(ledger, PATIENCE)
     task = asyncio.create_task(throttle.admit(ledger, PATIENCE))
     await turn()
-    throttle.stop_spending(InsufficientCreditsError("gone", status_code=402))
+    throttle.stop_spending(held, InsufficientCreditsError("gone", status_code=402))
     throttle.resume_spending()
     await turn()
     assert not task.done()
@@ -355,6 +356,156 @@ async def test_time_spent_waiting_is_counted() -> None:
     throttle.settle(held)
     throttle.settle(await task)
     assert ledger.usage.seconds_waited == 7
+
+
+async def admit(throttle: Throttle, ledger: Ledger, served: list[int], number: int) -> Permit:
+    permit = await throttle.admit(ledger, PATIENCE)
+    served.append(number)
+    return permit
+
+
+async def test_a_newcomer_does_not_take_the_credit_that_another_waits_for() -> None:
+    throttle, _ = make(10)
+    ledger = Ledger(max_credits=1)
+    permit = await throttle.admit(ledger, PATIENCE)
+    served: list[int] = []
+    tasks = []
+    for number in range(20):
+        tasks.append(asyncio.create_task(admit(throttle, ledger, served, number)))
+        await turn()
+    for task in tasks:
+        throttle.settle(permit)  # free after all: the next may have the credit
+        newcomer = asyncio.create_task(admit(throttle, ledger, served, 99))
+        permit = await task
+        newcomer.cancel()
+    throttle.settle(permit)
+    assert served == list(range(20))
+
+
+async def test_those_who_wait_for_dear_pages_are_served_in_their_order() -> None:
+    throttle, _ = make(10)
+    ledger = Ledger(max_credits=6)
+    first = await throttle.admit(ledger, PATIENCE)
+    throttle.settle(first, charged=3)
+    held = await throttle.admit(ledger, PATIENCE)
+    served: list[int] = []
+    tasks = [asyncio.create_task(admit(throttle, ledger, served, n)) for n in range(6)]
+    await turn()
+    for task in tasks:
+        throttle.settle(held)
+        held = await task
+    throttle.settle(held, charged=3)
+    assert served == list(range(6))
+    assert ledger.usage.credits_charged == 6
+
+
+async def test_a_credit_offered_to_one_who_leaves_goes_to_the_next() -> None:
+    throttle, _ = make(10)
+    ledger = Ledger(max_credits=2)
+    _, second = [await throttle.admit(ledger, PATIENCE) for _ in range(2)]
+    leaves, stays = (asyncio.create_task(throttle.admit(ledger, PATIENCE)) for _ in range(2))
+    await turn()
+    throttle.settle(second)
+    leaves.cancel()
+    permit = await asyncio.wait_for(stays, 1)
+    assert ledger.promised == 0
+    throttle.settle(permit)
+
+
+async def test_one_who_waits_for_two_budgets_leaves_the_free_one_to_others() -> None:
+    throttle, _ = make(10)
+    root = Ledger(max_credits=2)
+    narrow, wide = Ledger(root, max_credits=1), Ledger(root)
+    held, other = await throttle.admit(narrow, PATIENCE), await throttle.admit(wide, PATIENCE)
+    both = asyncio.create_task(throttle.admit(narrow, PATIENCE))
+    only_root = asyncio.create_task(throttle.admit(wide, PATIENCE))
+    await turn()
+    throttle.settle(other)
+    throttle.settle(await asyncio.wait_for(only_root, 1))
+    assert not both.done()
+    throttle.settle(held)
+    throttle.settle(await asyncio.wait_for(both, 1))
+    assert throttle.state.in_flight == throttle.state.waiting == root.promised == 0
+
+
+async def test_places_are_kept_through_a_pause() -> None:
+    throttle, time = make(3)
+    ledger = Ledger()
+    held = [await throttle.admit(ledger, PATIENCE) for _ in range(3)]
+    served: list[int] = []
+    tasks = [asyncio.create_task(admit(throttle, ledger, served, n)) for n in range(6)]
+    await turn()
+    for permit in held[:2]:
+        throttle.settle(permit)  # two slots are handed over, and a pause begins before they run
+    throttle.refuse(held[2], 0.001, REFUSAL, 0.0)
+    throttle.settle(held[2])
+    await turn()
+    assert served == []
+    time.now += 1
+    for task in tasks:
+        permit = await task
+        throttle.approve(permit)
+        throttle.settle(permit)
+    assert served == list(range(6))
+
+
+async def test_a_probe_that_hangs_does_not_hold_up_the_others_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tiktok_following._throttle.SLOW_PROBE", 0.005)
+    throttle, time = make(50)
+    ledger = Ledger()
+    permits = [await throttle.admit(ledger, PATIENCE) for _ in range(20)]
+    throttle.refuse(permits[0], 0.001, REFUSAL, 0.0)
+    for permit in permits:
+        throttle.settle(permit)
+    time.now += 1
+    hangs = await throttle.admit(ledger, PATIENCE)
+    tasks = [asyncio.create_task(throttle.admit(ledger, PATIENCE)) for _ in range(3)]
+    await turn()
+    assert throttle.state.in_flight == 1
+    for number, task in enumerate(tasks, 2):
+        await task
+        assert throttle.state.in_flight == number
+    throttle.refuse(hangs, 60, REFUSAL, 0.0)
+    assert throttle._timer is None
+
+
+async def test_an_old_402_does_not_undo_a_top_up() -> None:
+    throttle, time = make(5)
+    old = await throttle.admit(Ledger(), PATIENCE)
+    time.now += 1
+    throttle.resume_spending()
+    throttle.stop_spending(old, InsufficientCreditsError("gone", status_code=402))
+    throttle.settle(old)
+    throttle.settle(await throttle.admit(Ledger(), PATIENCE))
+
+
+async def test_a_burst_of_refusals_is_one_pause_and_old_answers_do_not_end_the_series() -> None:
+    throttle, time = make(5)
+    permits = [await throttle.admit(Ledger(), PATIENCE) for _ in range(5)]
+    assert throttle.refusals == 1
+    for permit in permits[:4]:
+        throttle.refuse(permit, 1.0, REFUSAL, 0.0)
+        assert throttle.refusals == 1
+    time.now += 2
+    throttle.approve(permits[4])
+    assert throttle.refusals == 2
+
+
+async def test_no_error_that_is_kept_holds_the_frames_of_who_caused_it() -> None:
+    throttle, _ = make(5)
+    permit = await throttle.admit(Ledger(), PATIENCE)
+    gone = InsufficientCreditsError("gone", status_code=402)
+    for error in (REFUSAL, gone):
+        with pytest.raises(RequestError):
+            raise error
+    throttle.refuse(permit, 1.0, REFUSAL, 0.0)
+    throttle.stop_spending(permit, gone)
+    assert throttle._pause.reason is not None
+    assert throttle._pause.reason.__traceback__ is None
+    assert throttle._out_of_credits is not None
+    assert throttle._out_of_credits.__traceback__ is None
 
 
 @settings(max_examples=60, deadline=None)

@@ -301,10 +301,17 @@ async def test_a_hostile_session_of_the_user_cannot_break_a_promise(sandbox: San
         timeout=aiohttp.ClientTimeout(total=0.001),
         raise_for_status=True,
         auto_decompress=False,
-        headers={"X-Api-Key": "sfk_wrong", "User-Agent": "mine", "Accept": "text/html"},
+        headers={
+            "X-Api-Key": "sfk_wrong",
+            "User-Agent": "mine",
+            "Accept": "text/html",
+            "Accept-Encoding": "br",
+        },
         skip_auto_headers=["User-Agent"],
         middlewares=(add_requests,),
         read_bufsize=2**30,
+        max_line_size=10,
+        max_field_size=10,
     ) as session:
         client = FollowingClient(sandbox.api_key, base_url=sandbox.base_url, session=session)
         sandbox.script(faults.slow(0.04, then=faults.encoded("gzip")), faults.status(400))
@@ -382,6 +389,27 @@ async def test_the_environments_proxy_is_used_only_when_trusted(
     assert b"sfk_" not in proxy.requests[0]
 
 
+async def test_a_proxy_without_a_scheme_is_an_http_proxy(
+    make_client: MakeClient, proxy: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.base_url.removeprefix("http://"))
+    client = make_client(base_url="https://api.invalid", retry=ONCE, trust_env=True)
+    with pytest.raises(ConnectError):
+        await client.following_page("nasa")
+    assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_is_not_spoken_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY names a socks5 proxy"):
+        FollowingClient("sfk_test_1", trust_env=True)
+
+
+def test_without_a_proxy_in_the_environment_none_is_used() -> None:
+    client = FollowingClient("sfk_test_1", trust_env=True)
+    assert client._shared.transport._proxy is None
+
+
 async def test_the_environments_proxy_is_never_used_for_this_machine(
     make_client: MakeClient, proxy: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,9 +451,12 @@ async def test_closing_ends_what_waits_and_what_is_under_way(
     await asyncio.sleep(0)
     await client.close()
     gate.release()
-    for task in (under_way, *waiting):
+    for task in waiting:
         with pytest.raises(ClientClosedError):
             await task
+    with pytest.raises(ClientClosedError) as caught:
+        await under_way
+    assert isinstance(caught.value.__cause__, TransportError)
     assert client.usage.credits_at_risk == 1
     assert client.throttle.in_flight == client.throttle.waiting == 0
 
@@ -448,6 +479,16 @@ def test_another_loop_is_a_clear_error() -> None:
     with pytest.raises(WrongLoopError, match="another event loop"):
         asyncio.run(use(client))
     client._shared.transport._session.connector._close()  # its loop is gone: only the test can
+
+
+def test_closing_on_another_loop_is_an_error_and_closes_nothing() -> None:
+    with Sandbox() as sandbox, asyncio.Runner() as runner:
+        client = FollowingClient(sandbox.api_key, base_url=sandbox.base_url)
+        runner.run(client.following_page("nasa"))
+        with pytest.raises(WrongLoopError):
+            asyncio.run(client.close())
+        runner.run(client.following_page("nasa"))
+        runner.run(client.close())
 
 
 def test_a_session_of_another_loop_is_a_clear_error() -> None:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Usage,
     )
     from ._pagination import FollowingPager
-    from ._status import LookupStatus
+    from ._status import LookupStatus, Status
     from ._throttle import ThrottleState
     from ._version import __version__
 
@@ -84,6 +84,7 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "ServiceUnavailableError",
+    "Status",
     "Subscription",
     "ThrottleState",
     "Timeout",
@@ -94,7 +95,16 @@ __all__ = [
 ]
 
 # Where the names live, the quickest to import first.
-_HOMES = ("_version", "_errors", "_config", "_models", "_throttle", "_pagination", "_client")
+_HOMES = (
+    "_version",
+    "_errors",
+    "_config",
+    "_status",
+    "_models",
+    "_throttle",
+    "_pagination",
+    "_client",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from random import Random
@@ -15,10 +16,12 @@ from ._config import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
     DEFAULT_BASE_URL,
+    UNCHANGED,
     ApiKey,
     Options,
     RetryPolicy,
     Timeout,
+    Unchanged,
     check_number,
     parse_api_key,
     parse_base_url,
@@ -40,7 +43,6 @@ from ._wire import (
 )
 
 T = TypeVar("T")
-_UNCHANGED: Any = object()
 
 
 @attrs.frozen(eq=False)
@@ -113,6 +115,7 @@ class FollowingClient:
             pages=pages,
             free=free,
             quota=RetryQuota(retry.retry_quota),
+            free_quota=RetryQuota(retry.retry_quota),
             chance=Random(),  # noqa: S311 - jitter is no secret
         )
         self._shared = _Shared(transport, pages, free, pipeline)
@@ -141,6 +144,7 @@ class FollowingClient:
             WrongLoopError: The session belongs to another event loop.
         """
         if self._is_root:
+            self._shared.transport.check_loop()
             self._shared.pages.close()
             self._shared.free.close()
             await self._shared.transport.close()
@@ -158,9 +162,9 @@ class FollowingClient:
     def with_options(
         self,
         *,
-        timeout: Timeout = _UNCHANGED,
-        deadline: float | None = _UNCHANGED,
-        retry: RetryPolicy = _UNCHANGED,
+        timeout: Timeout | Unchanged = UNCHANGED,
+        deadline: float | Unchanged | None = UNCHANGED,
+        retry: RetryPolicy | Unchanged = UNCHANGED,
         max_credits: int | None = None,
     ) -> Self:
         """Make a client that does some things differently and shares all else with this one.
@@ -179,13 +183,13 @@ class FollowingClient:
             ConfigurationError: A setting cannot work.
         """
         given: dict[str, Any] = {"timeout": timeout, "deadline": deadline, "retry": retry}
-        changes = {name: value for name, value in given.items() if value is not _UNCHANGED}
-        client = object.__new__(type(self))
-        client._options = attrs.evolve(self._options, **changes)
-        client._ledger = Ledger(self._ledger, max_credits=max_credits)
-        client._base_url = self._base_url
-        client._is_root = False
-        client._shared = self._shared
+        changes = {name: value for name, value in given.items() if value is not UNCHANGED}
+        client = copy.copy(self)
+        vars(client).update(
+            _options=attrs.evolve(self._options, **changes),
+            _ledger=Ledger(self._ledger, max_credits=max_credits),
+            _is_root=False,
+        )
         return client
 
     async def following_page(
@@ -276,7 +280,10 @@ class FollowingClient:
         return await self._ask("/v1/whoami", parse_identity_response)
 
     async def health(self) -> bool:
-        """Ask whether the API says that it is well. Free; raises as `balance`."""
+        """Ask whether the API says that it is well. Free; raises as `balance`.
+
+        Told to wait, it does; for a quick look use ``with_options(retry=RetryPolicy.none())``.
+        """
         return await self._ask("/health", parse_health_response)
 
     async def _ask(self, path: str, parse: Parse[T]) -> T:

@@ -6,6 +6,7 @@ key is nothing that anybody can read by accident.
 
 import ipaddress
 import sys
+from enum import Enum
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -39,6 +40,11 @@ class ApiKey(str):
         for end in range(len(self), min(8, len(self) - 1), -1):  # a text may have been cut within
             text = text.replace(self[:end], shown)
         return text
+
+    def redact_bytes(self, body: bytes) -> bytes:
+        """Take the key out of a body, where as a rule it is not."""
+        key = self.encode()
+        return body.replace(key, self.redacted.encode()) if key in body else body
 
     def __repr__(self) -> str:
         return f"'{self.redacted}'"
@@ -91,7 +97,8 @@ def parse_base_url(text: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigurationError("base_url takes no user, query or fragment")
     if parts.scheme not in {"http", "https"} or not host:
-        raise ConfigurationError(f"base_url {text!r} is not a URL like {DEFAULT_BASE_URL}")
+        # Not shown: in a swap of the two variables it is the key.
+        raise ConfigurationError(f"base_url is not a URL like {DEFAULT_BASE_URL}")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"base_url {text!r} would send the API key in plain text: use https "
@@ -213,3 +220,15 @@ class Options:
             raise ConfigurationError(f"retry must be a RetryPolicy: {self.retry!r}")
         if self.deadline is not None:
             check_number("deadline", self.deadline, low=0, above=True)
+
+
+class Unchanged(Enum):
+    """Says that an option was left out, where `None` has a meaning of its own."""
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+UNCHANGED = Unchanged.UNCHANGED

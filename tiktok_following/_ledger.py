@@ -32,6 +32,8 @@ class Ledger:
         self._capped = tuple(ledger for ledger in self.chain if ledger.max_credits is not None)
         self.live = Usage()
         """The counts as they move; `usage` is the snapshot to hand out."""
+        self.promised = 0
+        """Credits kept for requests that have a slot and are about to reserve them."""
         self.dearest = 1
         """The dearest price of a page seen, in credits; kept by the root."""
 
@@ -53,7 +55,8 @@ class Ledger:
     def is_full(self) -> bool:
         """Tell whether no page fits now, counting what others have reserved."""
         live = self.live
-        taken = live.credits_charged + live.credits_at_risk + live.credits_reserved
+        spent = live.credits_charged + live.credits_at_risk
+        taken = spent + live.credits_reserved + self.promised
         return self.max_credits is not None and taken + self.price > self.max_credits
 
     def find_block(self) -> Ledger | None:
@@ -62,6 +65,12 @@ class Ledger:
             return None
         full = [ledger for ledger in self._capped if ledger.is_full()]
         return max(full, key=Ledger.is_spent, default=None)
+
+    def promise(self, credits_: int) -> int:
+        """Keep credits for a request that was given a slot; a negative number gives them back."""
+        for ledger in self.chain:
+            ledger.promised += credits_
+        return credits_
 
     def reserve(self) -> int:
         """Set the price of a page aside for one attempt; return how much."""

@@ -19,6 +19,8 @@ FIRST_CUT = 0.8
 """What is left of the limit after a refusal at a level not known before."""
 PROBE_CUT = 0.95
 """What is left of it after a refusal that a probe met."""
+SLOW_PROBE = 5.0
+"""Seconds after which, coming back from a pause, one more may go though none was answered."""
 CLEARLY_ABOVE = 1.05
 """How far beyond the refused level the ceiling must have moved to be searched for again."""
 
@@ -106,17 +108,32 @@ class AdaptiveLimit:
         """How many may be in flight now."""
         return self.limit if self._ramp is None else min(self._ramp, self.limit)
 
+    @property
+    def is_ramping(self) -> bool:
+        """Whether it comes back from a pause."""
+        return self._ramp is not None
+
     def admit(self, in_flight: int) -> None:
         """Note that a request starts, as one of `in_flight`."""
         if in_flight >= self.limit:
             self._was_used = True
 
-    def answer(self, now: float, sent_at: float) -> None:
-        """Note a good answer to a request sent at `sent_at`."""
+    def lose_patience(self) -> None:
+        """Let one more go after a pause, though those before it were not answered for long."""
+        if self._ramp is not None and self._ramp < START:
+            self._ramp += 1
+
+    def answer(self, now: float, sent_at: float, *, is_good: bool = True) -> None:
+        """Note an answer, other than a refusal, to a request sent at `sent_at`.
+
+        Any of them shows that the server answers; only good ones let the limit grow.
+        """
         if sent_at < self._since:
             return
         if self._ramp is not None:
             self._come_back(now, self._ramp)
+            return
+        if not is_good:
             return
         self._left -= 1
         if self._left <= 0:
@@ -129,7 +146,7 @@ class AdaptiveLimit:
         """Note a refusal: cut the limit, once for all that was sent before the cut."""
         if sent_at < self._since:
             return
-        if self._ramp != 1:  # a lone probe that is refused says nothing of how many are too many
+        if self._ramp != 1 and in_flight > 1:  # one alone says nothing of how many are too many
             level = min(self.limit, in_flight)
             cut = PROBE_CUT if self._level is not None and self._was_clean else FIRST_CUT
             self._level = level

@@ -212,7 +212,7 @@ class Following(Model):
     """What reading it cost."""
 
     def raise_for_status(self) -> Self:
-        """Return this list if its profile was found.
+        """Return this list if its profile was found, or no page of it was read.
 
         Raises:
             ProfileUnavailableError: The profile is hidden, private, not found or of a status not

@@ -5,7 +5,7 @@ anything else can go wrong, and no cursor is followed twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Self
 
 from ._config import check_number
@@ -115,7 +115,7 @@ class FollowingPager:
                 break
         raise StopAsyncIteration
 
-    async def pages(self) -> AsyncIterator[FollowingPage]:
+    async def pages(self) -> AsyncGenerator[FollowingPage, None]:
         """Iterate over whole pages, as served.
 
         A page that was begun comes again, whole and for free. The last page within `limit` is whole

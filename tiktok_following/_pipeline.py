@@ -5,6 +5,7 @@ ends it. A success never meets tenacity.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from random import Random
 from typing import Generic, TypeVar
@@ -15,9 +16,11 @@ from ._config import ApiKey, Options
 from ._errors import (
     APIError,
     BudgetExceededError,
+    ClientClosedError,
     DeadlineExceededError,
     InsufficientCreditsError,
     RequestError,
+    TransportError,
 )
 from ._ledger import Ledger
 from ._limits import RetryQuota
@@ -27,6 +30,7 @@ from ._throttle import Permit, Throttle
 from ._transport import Sending, Transport
 from ._wire import Request, Response, is_refusal, parse_following_response
 
+_logger = logging.getLogger("tiktok_following")
 T = TypeVar("T")
 Parse = Callable[[Request, Response, ApiKey], T]
 
@@ -45,6 +49,7 @@ class _Call(Generic[T]):
     request: Request
     parse: Parse[T]
     throttle: Throttle
+    quota: RetryQuota
     ledger: Ledger
     options: Options
     attempts: int = 0
@@ -52,6 +57,8 @@ class _Call(Generic[T]):
     """How the last attempt ended."""
     is_admitted: bool = False
     """Whether the latest error is that of an attempt, and not of the wait for one."""
+    pause: float = 0.0
+    """Seconds that the last refusal asked to wait."""
     is_at_risk: bool = False
     """Whether an attempt so far may have been charged."""
 
@@ -64,7 +71,8 @@ class Pipeline:
         transport: Sends one request.
         pages: The throttle of the pages.
         free: The throttle of the free routes.
-        quota: Retry tokens, for both.
+        quota: Retry tokens of the pages.
+        free_quota: Retry tokens of the free routes.
         chance: Where jitter comes from.
     """
 
@@ -76,6 +84,7 @@ class Pipeline:
         pages: Throttle,
         free: Throttle,
         quota: RetryQuota,
+        free_quota: RetryQuota,
         chance: Random,
     ) -> None:
         self._key = key
@@ -83,6 +92,7 @@ class Pipeline:
         self._pages = pages
         self._free = free
         self._quota = quota
+        self._free_quota = free_quota
         self._chance = chance
 
     async def send_page(self, request: Request, ledger: Ledger, options: Options) -> FollowingPage:
@@ -92,7 +102,8 @@ class Pipeline:
             RequestError: It could not be had.
             ClientClosedError: The client was closed.
         """
-        call = _Call(request, parse_following_response, self._pages, ledger, options)
+        parse = parse_following_response
+        call = _Call(request, parse, self._pages, self._quota, ledger, options)
         try:
             page = await self._send(call)
         except BaseException as error:
@@ -103,7 +114,8 @@ class Pipeline:
 
     async def send_free(self, request: Request, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `send_page`."""
-        return await self._send(_Call(request, parse, self._free, Ledger(), options))
+        call = _Call(request, parse, self._free, self._free_quota, Ledger(), options)
+        return await self._send(call)
 
     async def _send(self, call: _Call[T]) -> T:
         try:
@@ -119,7 +131,7 @@ class Pipeline:
         try:
             return await self._attempt(call)
         except RequestError as error:
-            if not call.is_admitted or not is_retryable(error):
+            if not _may_retry(call, error):
                 raise
             failed = error
 
@@ -127,10 +139,8 @@ class Pipeline:
             await asyncio.sleep(seconds)
             call.ledger.count_wait(seconds)
 
-        return await Retries(call.options.retry, self._quota, self._chance, sleep).run(
-            failed,
-            lambda: self._attempt(call),
-            lambda error: call.is_admitted and is_retryable(error),
+        return await Retries(call.options.retry, call.quota, self._chance, sleep).run(
+            failed, lambda: self._attempt(call), lambda error: _may_retry(call, error)
         )
 
     async def _attempt(self, call: _Call[T]) -> T:
@@ -138,6 +148,8 @@ class Pipeline:
         call.is_admitted = False
         try:
             permit = await call.throttle.admit(call.ledger, call.options.retry.max_retry_after)
+        except ClientClosedError as error:
+            raise error from call.failed
         except RequestError as error:
             if isinstance(error, BudgetExceededError) and call.failed is not None:
                 raise call.failed from call.failed.__cause__
@@ -157,7 +169,7 @@ class Pipeline:
             answer = call.parse(call.request, response, self._key)
             charged = answer.credits_charged if isinstance(answer, FollowingPage) else 0
             call.throttle.approve(permit)
-            self._quota.give_back()
+            call.quota.give_back()
         except RequestError as error:
             if call.throttle is self._free:
                 error.may_be_charged = False
@@ -177,17 +189,26 @@ class Pipeline:
 
     def _hear(self, call: _Call[T], permit: Permit, error: RequestError) -> None:
         """Let the throttle know what an error says about everybody's requests."""
+        _logger.debug("attempt %d: %s", call.attempts, error)
         if isinstance(error, InsufficientCreditsError) and call.throttle is self._pages:
-            self._pages.stop_spending(error)
-        if not is_retryable(error):
-            call.throttle.approve(permit)
-        elif isinstance(error, APIError) and is_refusal(error):
+            self._pages.stop_spending(permit, error)
+        if isinstance(error, APIError) and is_refusal(error):
             seconds = error.retry_after
-            if not seconds:
-                seconds = call.options.retry.backoff(call.throttle.refusals + 1)
-            seconds = max(seconds, MIN_PAUSE)
+            if seconds is None:
+                seconds = call.options.retry.backoff(call.throttle.refusals)
+            call.pause = seconds = max(seconds, MIN_PAUSE)
             jitter = self._chance.uniform(0.0, min(seconds * JITTER, MAX_JITTER))
+            _logger.info("the API asked to wait, for %.3g s", seconds)
             call.throttle.refuse(permit, seconds, error, jitter)
+        elif not isinstance(error, TransportError):
+            call.throttle.approve(permit, is_good=not is_retryable(error))
+
+
+def _may_retry(call: _Call[T], error: BaseException) -> bool:
+    """Tell whether an error is that of an attempt, and of a kind and a pause to wait for."""
+    if not call.is_admitted or not is_retryable(error):
+        return False
+    return not is_refusal(error) or call.pause <= call.options.retry.max_retry_after
 
 
 def _count_cost(error: RequestError, permit: Permit) -> tuple[int, int]:

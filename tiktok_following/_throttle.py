@@ -5,8 +5,9 @@ reserving and sending. A slot is never held while waiting, and who came first go
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from itertools import chain, count
 
 import attrs
 
@@ -18,7 +19,7 @@ from ._errors import (
     InsufficientCreditsError,
 )
 from ._ledger import Ledger
-from ._limits import AdaptiveLimit, Pause
+from ._limits import SLOW_PROBE, AdaptiveLimit, Pause
 
 
 @attrs.frozen(kw_only=True)
@@ -44,12 +45,17 @@ class Permit:
     sent_at: float
 
 
-@attrs.define(eq=False)
+@attrs.define(order=True)
 class _Waiter:
     """One place in the queue. It is woken with `True` and a slot, or with `False` to look again."""
 
-    woken: asyncio.Future[bool]
-    max_wait: float
+    ticket: int
+    """Who came first has the smaller one."""
+    ledger: Ledger = attrs.field(order=False)
+    max_wait: float = attrs.field(order=False)
+    woken: asyncio.Future[bool] = attrs.field(order=False)
+    promised: int = attrs.field(default=0, order=False)
+    """Credits kept for it from when it gets a slot until it reserves them."""
 
 
 class Throttle:
@@ -66,10 +72,14 @@ class Throttle:
         self._pause = Pause()
         self._in_flight = 0
         self._waiting = 0
-        self._queue: deque[_Waiter] = deque()
-        self._rooms: dict[Ledger, deque[asyncio.Future[None]]] = {}
+        self._tickets = count()
+        self._queue: list[_Waiter] = []
+        """A heap: who came first is first."""
+        self._rooms: dict[Ledger, list[_Waiter]] = {}
+        """Heaps of those for whom a ledger has no room until something reserved is settled."""
         self._timer: asyncio.TimerHandle | None = None
         self._out_of_credits: InsufficientCreditsError | None = None
+        self._resumed_at = float("-inf")
         self._is_closed = False
 
     @property
@@ -96,7 +106,7 @@ class Throttle:
         """
         now = self._clock()
         self._raise_problem(ledger, max_wait)
-        if not self._queue and self._is_open(now) and ledger.find_block() is None:
+        if not self._waiting and self._is_open(now) and ledger.find_block() is None:
             self._in_flight += 1
             return self._start(ledger, now)
         self._waiting += 1
@@ -109,46 +119,53 @@ class Throttle:
     def settle(self, permit: Permit, *, charged: int = 0, at_risk: int = 0) -> None:
         """Give a permit back, with the credits its attempt cost and those nobody knows about."""
         permit.ledger.settle(permit.reserved, charged=charged, at_risk=at_risk)
+        for ledger in permit.ledger.chain:
+            if ledger in self._rooms and ledger.is_spent():
+                _wake(self._rooms.pop(ledger))
         self._release()
-        if self._rooms:
-            self._offer_room(permit, permit.reserved - charged - at_risk)
 
-    def approve(self, permit: Permit) -> None:
-        """Note that the server answered a request as it should."""
-        self._pause.streak = 0
-        self._limit.answer(self._clock(), permit.sent_at)
+    def approve(self, permit: Permit, *, is_good: bool = True) -> None:
+        """Note that the server answered a request; `is_good` if as it should."""
+        if permit.sent_at >= self._pause.until:
+            self._pause.streak = 0
+        self._limit.answer(self._clock(), permit.sent_at, is_good=is_good)
 
     def refuse(self, permit: Permit, seconds: float, reason: APIError, jitter: float) -> None:
         """Note that the server asked to wait: nobody sends before that, and then fewer do."""
         now = self._clock()
         self._limit.refuse(now, permit.sent_at, self._in_flight)
-        self._pause.begin(now, seconds, reason, jitter)
+        self._stop_timer()
+        # A copy without the traceback, which would keep the frames of the caller alive.
+        self._pause.begin(now, seconds, reason.replace(), jitter)
         permit.ledger.count_pause()
-        for waiter in self._queue:
-            if waiter.max_wait < self._pause.seconds and not waiter.woken.done():
-                waiter.woken.set_result(False)
+        longest = self._pause.seconds
+        _wake(waiter for waiter in self._all_waiters() if waiter.max_wait < longest)
 
     @property
     def refusals(self) -> int:
-        """Pauses one after the other without a good answer in between."""
-        return self._pause.streak
+        """The number of the pause that a refusal now begins, or belongs to, counted from 1."""
+        is_paused = self._pause.remaining(self._clock()) > 0
+        return self._pause.streak if is_paused else self._pause.streak + 1
 
-    def stop_spending(self, reason: InsufficientCreditsError) -> None:
-        """Send nothing more, until `resume_spending`: the server said that the credits are gone."""
-        self._out_of_credits = reason
-        self._wake_all()
+    def stop_spending(self, permit: Permit, reason: InsufficientCreditsError) -> None:
+        """Send nothing more, until `resume_spending`: the server said that the credits are gone.
+
+        An answer to what was sent before the last `resume_spending` is old news.
+        """
+        if permit.sent_at >= self._resumed_at:
+            self._out_of_credits = reason.replace()
+            _wake(self._all_waiters())
 
     def resume_spending(self) -> None:
         """Send again: there are credits."""
         self._out_of_credits = None
+        self._resumed_at = self._clock()
 
     def close(self) -> None:
         """Send nothing more, for good."""
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._wake_all()
+        self._stop_timer()
+        _wake(self._all_waiters())
 
     def _is_open(self, now: float) -> bool:
         return self._in_flight < self._limit.allowed and not self._pause.remaining(now)
@@ -175,92 +192,97 @@ class Throttle:
             )
 
     async def _wait(self, ledger: Ledger, max_wait: float) -> Permit:
-        is_first = False
+        """Queue until there are slot and credits and no pause; keep the place if one is lost."""
+        ticket = next(self._tickets)
         while True:
-            while block := ledger.find_block():
-                await self._wait_for_room(block)
-                self._raise_problem(ledger, max_wait)
-            if not await self._wait_for_slot(max_wait, is_first=is_first):
-                self._raise_problem(ledger, max_wait)
-                continue
+            has_slot = await self._wait_for_slot(ticket, ledger, max_wait)
             now = self._clock()
             try:
                 self._raise_problem(ledger, max_wait)
             except FollowingError:
-                self._release()
+                if has_slot:
+                    self._release()
                 raise
-            if not self._pause.remaining(now) and ledger.find_block() is None:
-                return self._start(ledger, now)
-            # A pause began, or others took the credits, since the slot was handed over.
-            is_first = True
-            self._release()
+            if has_slot:
+                if not self._pause.remaining(now) and ledger.find_block() is None:
+                    return self._start(ledger, now)
+                self._release()
 
-    async def _wait_for_slot(self, max_wait: float, *, is_first: bool) -> bool:
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), max_wait)
-        (self._queue.appendleft if is_first else self._queue.append)(waiter)
+    async def _wait_for_slot(self, ticket: int, ledger: Ledger, max_wait: float) -> bool:
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(ticket, ledger, max_wait, future)
+        heappush(self._queue, waiter)
         self._hand_out()
         try:
-            return await waiter.woken
+            has_slot = await future
         except asyncio.CancelledError:
-            if not waiter.woken.cancel() and not waiter.woken.cancelled() and waiter.woken.result():
-                self._release()  # a slot came in the same moment
+            if not future.cancel() and not future.cancelled() and future.result():
+                ledger.promise(-waiter.promised)  # a slot came in the same moment
+                self._release()
             raise
-
-    async def _wait_for_room(self, block: Ledger) -> None:
-        """Wait until something that others reserved in `block` is settled."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._rooms.setdefault(block, deque()).append(future)
-        await future
+        ledger.promise(-waiter.promised)
+        return has_slot
 
     def _release(self) -> None:
         self._in_flight -= 1
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give free slots to who waits longest, or see to it that this is done after the pause."""
-        while self._queue:
-            if self._queue[0].woken.done():
-                self._queue.popleft()
-            elif remaining := self._pause.remaining(self._clock()):
+        """Give free slots to who waits longest, or see to it that this is done later."""
+        while self._waiting and (line := self._find_line()):
+            now = self._clock()
+            if line[0].woken.done():
+                heappop(line)
+            elif remaining := self._pause.remaining(now):
                 self._wake_after(remaining)
                 return
-            elif self._in_flight < self._limit.allowed:
-                self._in_flight += 1
-                self._queue.popleft().woken.set_result(True)
-            else:
+            elif self._in_flight >= self._limit.allowed:
+                if self._limit.is_ramping:
+                    self._wake_after(SLOW_PROBE, then=self._limit.lose_patience)
                 return
+            else:
+                self._serve(heappop(line))
+        self._rooms = {ledger: room for ledger, room in self._rooms.items() if room}
 
-    def _wake_after(self, seconds: float) -> None:
+    def _find_line(self) -> list[_Waiter] | None:
+        """Find who waits longest: in the queue, or in a room whose ledger has credits now."""
+        rooms = [room for ledger, room in self._rooms.items() if not ledger.is_full()]
+        return min((line for line in (self._queue, *rooms) if line), default=None)
+
+    def _serve(self, waiter: _Waiter) -> None:
+        """Give a slot and a promise of credits, or a place where the credits are waited for."""
+        block = waiter.ledger.find_block()
+        if block is None:
+            self._in_flight += 1
+            waiter.promised = waiter.ledger.promise(waiter.ledger.price)
+            waiter.woken.set_result(True)
+        elif block.is_spent():
+            waiter.woken.set_result(False)
+        else:
+            heappush(self._rooms.setdefault(block, []), waiter)
+
+    def _all_waiters(self) -> list[_Waiter]:
+        return [*self._queue, *chain.from_iterable(self._rooms.values())]
+
+    def _wake_after(self, seconds: float, *, then: Callable[[], None] | None = None) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(seconds, self._on_timer)
+            self._timer = loop.call_later(seconds, self._on_timer, then)
 
-    def _on_timer(self) -> None:
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self, then: Callable[[], None] | None) -> None:
         self._timer = None
+        if then is not None:
+            then()
         self._hand_out()
 
-    def _offer_room(self, permit: Permit, freed: int) -> None:
-        """Wake as many as what was freed may serve; all when nothing more will be freed."""
-        for ledger in permit.ledger.chain:
-            room = self._rooms.get(ledger)
-            if room is None:
-                continue
-            number = len(room) if ledger.live.credits_reserved == 0 else freed
-            while number > 0 and room:
-                future = room.popleft()
-                if not future.done():
-                    future.set_result(None)
-                    number -= 1
-            if not room:
-                del self._rooms[ledger]
 
-    def _wake_all(self) -> None:
-        """Let everybody look again."""
-        for waiter in self._queue:
-            if not waiter.woken.done():
-                waiter.woken.set_result(False)
-        for room in self._rooms.values():
-            for future in room:
-                if not future.done():
-                    future.set_result(None)
-        self._rooms.clear()
+def _wake(waiters: Iterable[_Waiter]) -> None:
+    """Let them look again whether something stands against sending for good."""
+    for waiter in waiters:
+        if not waiter.woken.done():
+            waiter.woken.set_result(False)

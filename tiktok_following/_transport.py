@@ -33,6 +33,7 @@ MAX_BODY_BYTES = 32 * 2**20
 """The most the body of a 200 may hold, decompressed. A page of 30 accounts has about 34 KB."""
 
 _MAX_ERROR_BODY_BYTES = 2**16
+_MAX_HEADER_BYTES = 2**13
 _READ_BUFFER_BYTES = 2**16
 
 
@@ -52,11 +53,10 @@ class Sending:
         """Let one request through."""
         try:
             response = await handler(request)
-        except (aiohttp.ClientError, OSError) as error:
+        except BaseException as error:
             self.was_sent = _is_sent(request, error)
-            _raise_transport_error(error, was_sent=self.was_sent)
-        except asyncio.CancelledError as error:
-            self.was_sent = _is_sent(request, error)
+            if isinstance(error, aiohttp.ClientError | OSError):
+                _raise_transport_error(error, was_sent=self.was_sent)
             raise
         self.was_sent = True
         return response
@@ -94,8 +94,8 @@ class Transport:
         trust_env: Read the proxy from the environment, once.
 
     Raises:
-        ConfigurationError: The session's pool is smaller than `min_pool`, or `trust_env` is meant
-            for a session that is not ours.
+        ConfigurationError: The session's pool is smaller than `min_pool`, `trust_env` is meant for
+            a session that is not ours, or the proxy is of a kind that is not spoken.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Transport:
         self._headers = {
             "x-api-key": key,
             hdrs.ACCEPT: "application/json",
+            hdrs.ACCEPT_ENCODING: "gzip, deflate",
             hdrs.USER_AGENT: f"tiktok-following/{__version__}",
         }
         self._proxy = _find_proxy(base_url) if trust_env else None
@@ -146,6 +147,8 @@ class Transport:
                 raise_for_status=False,
                 auto_decompress=True,
                 read_bufsize=_READ_BUFFER_BYTES,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
                 middlewares=(sending,),
             ) as response:
                 body = await _read_body(response)
@@ -162,9 +165,7 @@ class Transport:
             WrongLoopError: It belongs to another event loop.
             ClientClosedError: It is closed.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._bind(loop)
+        self._bind(asyncio.get_running_loop())
         if self._is_closed:
             raise ClientClosedError("the client is closed")
         if self._session is None:
@@ -178,19 +179,24 @@ class Transport:
             raise ClientClosedError("the session is closed")
         return self._session
 
-    async def close(self) -> None:
-        """Send nothing more, and close the session if it is ours; again does nothing.
+    def check_loop(self) -> None:
+        """See that the session, if there is one, belongs to the running loop.
 
         Raises:
-            WrongLoopError: It belongs to another event loop.
+            WrongLoopError: It does not.
         """
-        if self._owns_session and self._session is not None and not self._is_closed:
-            session = self.open()
-            self._is_closed = True
-            await session.close()
+        if self._session is not None and not self._is_closed:
+            self._bind(asyncio.get_running_loop())
+
+    async def close(self) -> None:
+        """Send nothing more, and close the session if it is ours; again does nothing."""
         self._is_closed = True
+        if self._owns_session and self._session is not None:
+            await self._session.close()
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is loop:
+            return
         if self._loop is None:
             with warnings.catch_warnings():  # the property is deprecated, and has no successor
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -245,7 +251,16 @@ def _find_proxy(base_url: str) -> str | None:
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
         return None
-    return getproxies().get(parts.scheme)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy:
+        return None
+    scheme, separator, _ = proxy.partition("://")
+    if not separator:
+        return f"http://{proxy}"
+    if scheme not in {"http", "https"}:
+        name = f"{parts.scheme}_proxy".upper()
+        raise ConfigurationError(f"{name} names a {scheme} proxy; only http and https are spoken")
+    return proxy
 
 
 def _check_session(session: ClientSession, min_pool: int, *, trust_env: bool) -> None:
