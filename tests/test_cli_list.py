@@ -280,6 +280,13 @@ def test_a_cursor_that_leads_in_circles_is_not_recommended(server: Sandbox) -> N
     assert "--cursor" not in result.err
 
 
+def test_a_pause_too_long_to_wait_for_says_how_long(server: Sandbox) -> None:
+    server.script(faults.status(503, retry_after=500))
+    result = run("list", "nasa")
+    assert result.code == 1
+    assert "(HTTP 503, asked to wait 500 s)" in result.err
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
@@ -287,7 +294,7 @@ def test_a_cursor_that_leads_in_circles_is_not_recommended(server: Sandbox) -> N
         (
             faults.status(402, checkout_url="https://pay.example/1"),
             4,
-            "buy more at https://pay.example/1",
+            "This failure was scripted; buy more at https://pay.example/1 (HTTP 402)",
         ),
         (faults.status(402), 4, "out of credits: This failure was scripted. (HTTP 402)"),
         (faults.status(403), 1, "(HTTP 403)"),
@@ -360,10 +367,11 @@ def test_an_unexpected_error_is_one_line_and_with_verbose_a_traceback_without_va
 
 
 def test_every_bad_handle_is_named_before_anything_is_sent(server: Sandbox) -> None:
-    result = run("list", "nasa", "bad one", "https://example.com/@x", "ok")
+    result = run("list", "nasa", "bad one", "https://example.com/@x", "ok", "-")
     assert result.code == 2
     assert "'bad one' is not a TikTok handle: it has white space inside\n" in result.err
     assert "'https://example.com/@x' is not on tiktok.com\n" in result.err
+    assert "'-' is not a TikTok handle: it is what commands take for standard input\n" in result.err
     assert server.requests_received == 0
 
 

@@ -1,7 +1,9 @@
 """The front door: settings, sharing between clients, budgets under concurrency."""
 
 import asyncio
+import copy
 import inspect
+import pickle
 
 import pytest
 from conftest import MakeClient
@@ -136,6 +138,12 @@ def test_a_client_of_an_own_class_keeps_what_it_has() -> None:
     assert (type(child), child.tag) == (Mine, "blue")
     signature = str(inspect.signature(Mine.with_options))
     assert "timeout: 'Timeout | Unchanged' = unchanged" in signature
+
+
+def test_a_client_is_neither_pickled_nor_copied() -> None:
+    for make in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="one per process"):
+            make(FollowingClient("sfk_test_1"))
 
 
 async def test_options_left_out_stay_as_they_are(make_client: MakeClient) -> None:

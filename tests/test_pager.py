@@ -341,6 +341,8 @@ async def test_a_cancelled_collect_goes_on_without_buying_again(
         await task
     gate.release()
     assert pager.usage.credits_at_risk == 1
+    assert [account.handle for account in pager.partial.accounts] == truth(sandbox, "nasa")[:60]
+    assert repr(pager) == "<FollowingPager nasa: 60 rows of 2 pages>"
     result = await pager.collect()
     assert [account.handle for account in result.accounts] == truth(sandbox, "nasa")
     assert (result.usage.credits_charged, result.usage.credits_at_risk) == (4, 1)

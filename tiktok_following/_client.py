@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import attrs
 from aiohttp import ClientSession
@@ -123,6 +122,9 @@ class FollowingClient:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._base_url}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client cannot be pickled or copied: make one per process")
+
     async def __aenter__(self) -> Self:
         self._shared.transport.open()
         return self
@@ -184,8 +186,9 @@ class FollowingClient:
         """
         given: dict[str, Any] = {"timeout": timeout, "deadline": deadline, "retry": retry}
         changes = {name: value for name, value in given.items() if value is not UNCHANGED}
-        client = copy.copy(self)
+        client = object.__new__(type(self))
         vars(client).update(
+            vars(self),
             _options=attrs.evolve(self._options, **changes),
             _ledger=Ledger(self._ledger, max_credits=max_credits),
             _is_root=False,
@@ -280,10 +283,7 @@ class FollowingClient:
         return await self._ask("/v1/whoami", parse_identity_response)
 
     async def health(self) -> bool:
-        """Ask whether the API says that it is well. Free; raises as `balance`.
-
-        Told to wait, it does; for a quick look use ``with_options(retry=RetryPolicy.none())``.
-        """
+        """Ask whether the API is well; free, raises as `balance`, waits when told (see `retry`)."""
         return await self._ask("/health", parse_health_response)
 
     async def _ask(self, path: str, parse: Parse[T]) -> T:

@@ -215,9 +215,13 @@ class Options:
     def __attrs_post_init__(self) -> None:
         """Check what the type checker of the caller may not have seen."""
         if not isinstance(self.timeout, Timeout):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-            raise ConfigurationError(f"timeout must be a Timeout: {self.timeout!r}")
+            raise ConfigurationError(
+                f"timeout must be a Timeout, such as Timeout(read=30): {self.timeout!r}"
+            )
         if not isinstance(self.retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance] - same
-            raise ConfigurationError(f"retry must be a RetryPolicy: {self.retry!r}")
+            raise ConfigurationError(
+                f"retry must be a RetryPolicy, such as RetryPolicy(max_attempts=3): {self.retry!r}"
+            )
         if self.deadline is not None:
             check_number("deadline", self.deadline, low=0, above=True)
 

@@ -54,6 +54,9 @@ class FollowingError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A cause from another library may not pickle, or hold request headers: ours alone travel.
         cause = self.__cause__ if isinstance(self.__cause__, FollowingError) else None

@@ -59,6 +59,8 @@ def _find_problem(handle: str) -> str | None:
         return f"it has {len(handle)} characters, {MAX_HANDLE_LENGTH} are allowed"
     if handle in {".", ".."}:
         return "it is a step in a path"
+    if handle == "-":
+        return "it is what commands take for standard input"
     if "/" in handle or "\\" in handle:
         return "it has a slash inside"
     return _find_character(handle)

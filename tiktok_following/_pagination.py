@@ -94,8 +94,9 @@ class FollowingPager:
     def cursor(self) -> str | None:
         """Where to go on later: the cursor of the first page not wholly handed over.
 
-        `None` is the first page. A new pager from it may repeat rows and skips none. `None` as well
-        once the list is `complete`.
+        `None` is the first page. A new pager from it may repeat rows and skips none, so a loop that
+        reads in pieces smaller than a page comes back to the same page: use `max_pages` for that.
+        `None` as well once the list is `complete`.
         """
         page = self._page
         if page is None:
@@ -103,6 +104,14 @@ class FollowingPager:
         if self._has_rows() or page.status != LookupStatus.FOUND:
             return page.cursor
         return page.next_cursor if page.has_more else None
+
+    @property
+    def partial(self) -> Following:
+        """What `collect` has read so far, also after it was cancelled or timed out; free."""
+        return self._make_result()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._handle}: {self._rows} rows of {self._pages} pages>"
 
     def __aiter__(self) -> Self:
         return self
@@ -142,9 +151,9 @@ class FollowingPager:
                 count = None if limit is None else limit - self._rows
                 self._collected += self._take_rows(count)
         except FollowingError as error:
-            error.partial = self._make_result()
+            error.partial = self.partial
             raise
-        return self._make_result()
+        return self.partial
 
     def _is_at_limit(self) -> bool:
         return self._limit is not None and self._rows >= self._limit

@@ -74,8 +74,9 @@ def _introduce(error: FollowingError) -> str:
     if isinstance(error, AuthenticationError):
         return f"the API key was refused, check {API_KEY_VARIABLE}: {error.message}"
     if isinstance(error, InsufficientCreditsError):
-        where = "" if error.checkout_url is None else f"; buy more at {error.checkout_url}"
-        return f"out of credits: {error.message}{where}"
+        text = f"out of credits: {error.message}"
+        url = error.checkout_url
+        return text if url is None else f"{text.rstrip('.')}; buy more at {url}"
     if isinstance(error, BudgetExceededError):
         return f"the credit cap is reached: {error.message}"
     return error.message
@@ -86,6 +87,8 @@ def _note(error: FollowingError) -> str:
     if isinstance(error, APIError):
         notes.append(f"HTTP {error.status_code}")
     if isinstance(error, RequestError):
+        if error.retry_after is not None:
+            notes.append(f"asked to wait {error.retry_after:.3g} s")
         if error.attempts > 1:
             notes.append(f"{error.attempts} attempts")
         if error.may_be_charged:
