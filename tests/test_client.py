@@ -82,7 +82,7 @@ async def test_balance_whoami_and_health_are_typed(
 ) -> None:
     sandbox.credits_left = 41
     balance = await client.balance()
-    assert (balance.credits, balance.billing_alert, balance.subscription) == (41, "none", None)
+    assert (balance.balance, balance.billing_alert, balance.subscription) == (41, "none", None)
     identity = await client.whoami()
     assert (identity.id, identity.email) == ("usr_sandbox", "user@sandbox.example")
     assert await client.health() is True
@@ -94,7 +94,7 @@ async def test_the_lean_balance_of_older_versions_is_read() -> None:
         FollowingClient(sandbox.api_key, base_url=sandbox.base_url) as client,
     ):
         balance = await client.balance()
-    assert (balance.credits, balance.payg, balance.refill_state) == (7, None, None)
+    assert (balance.balance, balance.payg, balance.refill_state) == (7, None, None)
 
 
 async def test_health_that_is_not_ok_is_not_an_error(

@@ -129,7 +129,7 @@ def test_a_page_of_the_contract_becomes_its_own_body_again(name: str) -> None:
 def test_a_balance_of_the_contract_becomes_its_own_body_again(name: str) -> None:
     body = BALANCES[name]
     balance = Balance.from_dict(body)
-    assert balance.credits == body["data"]["balance"]
+    assert balance.balance == body["data"]["balance"]
     assert Balance.from_dict(balance.to_dict()) == balance
     contract.check("BalanceBody", {**body, **balance.to_dict()})
     for field in attrs.fields(Subscription):
@@ -646,7 +646,7 @@ SUBSCRIPTIONS = st.builds(
 )
 BALANCE_VALUES = st.builds(
     Balance,
-    credits=COUNT,
+    balance=COUNT,
     request_id=NAME,
     payg=st.none() | COUNT,
     payg_spendable=st.none() | COUNT,

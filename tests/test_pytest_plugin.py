@@ -49,7 +49,7 @@ def test_sync_and_async_tests_get_the_sandbox(project: pytest.Pytester) -> None:
 
         async def test_async(following_client, following_sandbox):
             async with following_client() as client:
-                assert (await client.balance()).credits == following_sandbox.credits_left
+                assert (await client.balance()).balance == following_sandbox.credits_left
     """)
     run(project).assert_outcomes(passed=2)
 
@@ -102,7 +102,7 @@ async def test_a_client_takes_every_option(
 ) -> None:
     following_sandbox.add_key("sfk_second_key_0002", 5)
     async with following_client(api_key="sfk_second_key_0002", max_credits=3) as client:
-        assert (await client.balance()).credits == 5
+        assert (await client.balance()).balance == 5
 
 
 def test_loading_the_plugin_imports_neither_client_nor_sandbox() -> None:

@@ -398,7 +398,7 @@ async def test_a_402_stops_everything_until_the_balance_shows_credits(
         assert caught.value.attempts == attempts
         assert caught.value.checkout_url
         assert caught.value.code == "insufficient_credits"
-    assert (await client.balance()).credits == 0
+    assert (await client.balance()).balance == 0
     with pytest.raises(InsufficientCreditsError):
         await client.following_page("nasa")
     sandbox.credits_left = 5
@@ -406,7 +406,7 @@ async def test_a_402_stops_everything_until_the_balance_shows_credits(
         await client.following_page("nasa")
     pages = [request for request in sandbox.requests if request.route == "following"]
     assert len(pages) == 2
-    assert (await client.balance()).credits == 5
+    assert (await client.balance()).balance == 5
     await client.following_page("nasa")
     assert client.usage.credits_charged == sandbox.credits_charged == 2
 
@@ -417,7 +417,7 @@ async def test_a_402_of_a_free_route_stops_nothing(
     sandbox.script(faults.status(402), route="balance")
     with pytest.raises(InsufficientCreditsError):
         await client.balance()
-    assert (await client.balance()).credits
+    assert (await client.balance()).balance
     assert (await client.following_page("nasa")).accounts
 
 
@@ -570,7 +570,7 @@ async def test_a_429_of_a_free_route_never_delays_a_page(
     await client.following_page("nasa")
     assert not balance.done()
     assert client.throttle.paused_for == 0
-    assert (await balance).credits > 0
+    assert (await balance).balance > 0
     assert loop.time() - started >= 0.04
 
 
@@ -581,7 +581,7 @@ async def test_a_pause_of_the_pages_never_delays_a_free_route(
     page = asyncio.create_task(client.following_page("nasa"))
     while client.throttle.paused_for == 0:
         await asyncio.sleep(0)
-    assert (await client.balance()).credits > 0
+    assert (await client.balance()).balance > 0
     assert await client.health() is True
     page.cancel()
     with pytest.raises(asyncio.CancelledError):

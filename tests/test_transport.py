@@ -346,7 +346,7 @@ async def test_a_session_that_fits_is_taken(sandbox: Sandbox) -> None:
         connector = aiohttp.TCPConnector(limit=limit)
         async with aiohttp.ClientSession(connector=connector) as session:
             client = FollowingClient(sandbox.api_key, base_url=sandbox.base_url, session=session)
-            assert (await client.balance()).credits
+            assert (await client.balance()).balance
 
 
 async def test_a_closed_session_is_refused_at_once_or_when_used(sandbox: Sandbox) -> None:

@@ -274,7 +274,7 @@ class FollowingClient:
             WrongLoopError: The client belongs to another event loop.
         """
         balance = await self._ask("/v1/balance", parse_balance_response)
-        if balance.credits > 0:
+        if balance.balance > 0:
             self._shared.pages.resume_spending()
         return balance
 

@@ -242,9 +242,9 @@ def _wire_data(key: str) -> dict[str, Any]:
 
 @attrs.define(kw_only=True)
 class Balance(Model):
-    """The credits of an account. Older versions of the API tell `credits` alone."""
+    """The credits of an account. Older versions of the API tell `balance` alone."""
 
-    credits: Count = attrs.field(metadata=wire("data.balance"))
+    balance: Count = attrs.field(metadata=wire("data.balance"))
     """Credits that can be spent now."""
     request_id: NonEmptyStr = attrs.field(metadata=wire("meta.requestId"))
     """The id to quote to the provider's support."""

@@ -32,7 +32,7 @@ def _describe(balance: Balance) -> str:
     """Say what is told, a line each; a plan and its state in one."""
     plan = balance.subscription
     lines: list[tuple[str, int | str | None]] = [
-        ("credits", balance.credits),
+        ("credits", balance.balance),
         ("pay-as-you-go", balance.payg),
         ("pay-as-you-go, spendable", balance.payg_spendable),
         ("owed", balance.grace_debt_credits),
