@@ -108,7 +108,16 @@ class FollowingPager:
     @property
     def partial(self) -> Following:
         """What `collect` has read so far, also after it was cancelled or timed out; free."""
-        return self._make_result()
+        return Following(
+            handle=self._handle,
+            status=self.status,
+            accounts=list(self._collected),
+            total=self._total,
+            complete=self.complete,
+            next_cursor=self.cursor,
+            pages=self._pages,
+            usage=self.usage,
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._handle}: {self._rows} rows of {self._pages} pages>"
@@ -205,18 +214,6 @@ class FollowingPager:
             text = "the API gave a cursor that was followed before, so the list would never end"
             raise PaginationError(text, handle=self._handle, cursor=cursor)
         return cursor
-
-    def _make_result(self) -> Following:
-        return Following(
-            handle=self._handle,
-            status=self.status,
-            accounts=list(self._collected),
-            total=self._total,
-            complete=self.complete,
-            next_cursor=self.cursor,
-            pages=self._pages,
-            usage=self.usage,
-        )
 
 
 def check_cursor(cursor: str | None) -> None:
