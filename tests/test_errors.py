@@ -31,8 +31,11 @@ from tiktok_following import (
     RequestTimeoutError,
     ResponseDecodeError,
     ServiceUnavailableError,
+    StoreError,
+    StoreLockedError,
     TransportError,
     _errors,
+    _store_errors,
 )
 
 PARTIAL = Following(
@@ -65,7 +68,7 @@ API_CONTEXT: dict[str, Any] = {
 }
 CLASSES: list[type[FollowingError]] = [
     value
-    for value in vars(_errors).values()
+    for value in (vars(_errors) | vars(_store_errors)).values()
     if inspect.isclass(value) and issubclass(value, FollowingError)
 ]
 
@@ -80,6 +83,8 @@ def make(cls: type[FollowingError]) -> FollowingError:
         error = cls("it broke", **CONTEXT)
     elif issubclass(cls, ProfileUnavailableError):
         error = cls("it broke", handle="nasa", status=LookupStatus.HIDDEN)
+    elif issubclass(cls, StoreError):
+        error = cls("it broke", path="following.db")
     else:
         error = cls("it broke")
     error.partial = PARTIAL
@@ -105,12 +110,12 @@ all_ways = pytest.mark.parametrize("travel", WAYS)
 
 
 def read_drawn_tree() -> dict[str, str]:
-    """Read parent by child from the tree drawn on top of the file."""
+    """Read parent by child from the trees drawn on top of the files."""
     parents: dict[str, str] = {}
     above: list[str] = []
-    for line in (_errors.__doc__ or "").splitlines():
+    for line in f"{_errors.__doc__}\n{_store_errors.__doc__}".splitlines():
         names = re.findall(r"\b[A-Z]\w*Error\b", line.partition("(also")[0])
-        if not names or not line.startswith(("FollowingError", "├", "│", "└")):
+        if not names or not line.startswith(("FollowingError", "StoreError", "├", "│", "└")):
             continue
         depth = (len(line) - len(line.lstrip("│├└─ "))) // 4
         if "──" in line[4 * depth :]:  # a chain: the first is the parent of the rest
@@ -285,6 +290,7 @@ def test_an_error_without_attributes_says_just_its_message() -> None:
             "odd (request id req_1, cursor '17', may have been charged)",
         ),
         (ResponseDecodeError("odd", credits_charged=1), "odd"),
+        (StoreLockedError("held", path="a.db"), "held (store 'a.db')"),
         (BudgetExceededError("stop", handle="\x1b[31m"), r"stop (handle '\x1b[31m')"),
     ],
 )

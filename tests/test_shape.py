@@ -17,11 +17,13 @@ PACKAGE = Path(tiktok_following.__file__).parent
 # From the ground up; a file imports only from floors below its own.
 FLOORS = [
     {"_version", "_errors", "_fields"},
-    {"_structure", "_status", "_handles", "_config"},
+    {"_store_errors", "_structure", "_status", "_handles", "_config"},
     {"_models"},
-    {"_wire", "_ledger", "_limits"},
+    {"_wire", "_ledger", "_limits", "_lookups"},
     {"_retry", "_throttle", "_transport"},
-    {"_pipeline", "_pagination"},
+    {"_pipeline", "_pagination", "_schema", "_writer"},
+    {"_store"},
+    {"_session"},
     {"_client"},
     {"__init__"},
     {"_cli", "pytest_plugin"},
@@ -30,16 +32,19 @@ FLOORS = [
 PURE = {
     "_version",
     "_errors",
+    "_store_errors",
     "_fields",
     "_structure",
     "_status",
     "_handles",
     "_config",
     "_models",
+    "_lookups",
     "_wire",
     "_ledger",
     "_limits",
 }
+STORE = {"_schema", "_writer", "_store", "_session"}
 HOMES = {
     "aiohttp": {"_transport", "_client", "sandbox"},
     "yarl": {"_transport"},
@@ -50,6 +55,7 @@ HOMES = {
     "typer": {"_cli"},
     "click": {"_cli"},
     "rich": {"_cli"},
+    "sqlite3": STORE,
     "pytest": {"pytest_plugin"},
 }
 
@@ -106,7 +112,9 @@ def floor(name: str) -> int:
 def test_a_library_is_imported_only_in_its_home(path: Path) -> None:
     for module, _ in imports(path):
         library = module.split(".")[0]
-        if library == "tiktok_following" or library in sys.stdlib_module_names:
+        if library == "tiktok_following":
+            continue
+        if library in sys.stdlib_module_names and library not in HOMES:
             continue
         homes = HOMES[library]
         assert homes is None or owner(path) in homes, f"{path.name} imports {library}"
@@ -119,6 +127,12 @@ def test_a_pure_file_neither_waits_nor_looks_at_the_clock(name: str) -> None:
     loaded = {module.split(".")[0] for module, _ in imports(PACKAGE / f"{name}.py")}
     assert not loaded & {"asyncio", "time", "random", "socket", "os", "threading", "aiohttp"}
     assert ".now(" not in (PACKAGE / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(STORE))
+def test_the_store_does_not_know_the_network(name: str) -> None:
+    known = {[*module.split("."), ""][1] for module, _ in imports(PACKAGE / f"{name}.py")}
+    assert not known & {"_retry", "_throttle", "_transport", "_pipeline", "_pagination", "_client"}
 
 
 def test_every_file_stands_on_a_floor() -> None:
@@ -148,7 +162,7 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_every_error_and_model_is_public() -> None:
-    for home in ("_errors", "_models", "_status", "_config"):
+    for home in ("_errors", "_store_errors", "_models", "_status", "_config", "_lookups"):
         module = import_module(f"tiktok_following.{home}")
         for name, value in vars(module).items():
             is_own = inspect.isclass(value) and value.__module__ == module.__name__

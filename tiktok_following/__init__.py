@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TransportError,
         WrongLoopError,
     )
+    from ._lookups import Lookup, StoreSummary
     from ._models import (
         Account,
         AccountMetrics,
@@ -48,6 +49,14 @@ if TYPE_CHECKING:
     )
     from ._pagination import FollowingPager
     from ._status import LookupStatus, Status
+    from ._store import FollowingStore
+    from ._store_errors import (
+        StoreError,
+        StoreLockedError,
+        StoreMismatchError,
+        StoreVersionError,
+        StoreWriteError,
+    )
     from ._throttle import ThrottleState
     from ._version import __version__
 
@@ -68,9 +77,11 @@ __all__ = [
     "FollowingError",
     "FollowingPage",
     "FollowingPager",
+    "FollowingStore",
     "Identity",
     "InsufficientCreditsError",
     "InvalidHandleError",
+    "Lookup",
     "LookupFailedError",
     "LookupStatus",
     "NotFoundError",
@@ -85,6 +96,12 @@ __all__ = [
     "ServerError",
     "ServiceUnavailableError",
     "Status",
+    "StoreError",
+    "StoreLockedError",
+    "StoreMismatchError",
+    "StoreSummary",
+    "StoreVersionError",
+    "StoreWriteError",
     "Subscription",
     "ThrottleState",
     "Timeout",
@@ -101,9 +118,12 @@ _HOMES = (
     "_config",
     "_status",
     "_models",
+    "_lookups",
     "_throttle",
     "_pagination",
     "_client",
+    "_store_errors",
+    "_store",
 )
 
 

@@ -15,7 +15,8 @@ FollowingError
 │   ├── DeadlineExceededError                          (also TimeoutError)
 │   ├── BudgetExceededError                            before any request
 │   └── PaginationError                                a cursor came back, or is missing
-└── ProfileUnavailableError                            only on request
+├── ProfileUnavailableError                            only on request
+└── StoreError, in `_store_errors.py`
 
 Errors pickle, copy and compare by identity; none holds the API key.
 """

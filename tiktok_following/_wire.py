@@ -110,6 +110,16 @@ def parse_following_response(request: Request, response: Response, key: ApiKey) 
     )
 
 
+def parse_stored_page(body: str, handle: str, cursor: str | None) -> FollowingPage:
+    """Read a page from the body it was parsed from before.
+
+    Raises:
+        ValueError: The body is not what the contract says.
+    """
+    asked = {"handle": handle, "cursor": cursor}
+    return structurer.structure(_check_object(orjson.loads(body)) | asked, FollowingPage)
+
+
 def parse_balance_response(_: Request, response: Response, key: ApiKey) -> Balance:
     """Read the balance, in the old version of its body or the new; raise as for a page."""
     return _give(_read(response, key, lambda body: structurer.structure(body, Balance)))

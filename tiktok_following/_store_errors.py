@@ -1,0 +1,40 @@
+"""What can be wrong with a store.
+
+StoreError
+├── StoreLockedError       somebody else writes to it
+├── StoreVersionError      made by a newer version
+├── StoreMismatchError     no store, or one of another API
+└── StoreWriteError        read-only, disk full
+"""
+
+from ._errors import FollowingError
+
+
+class StoreError(FollowingError):
+    """A store cannot be used; the file is as it was."""
+
+    path: str
+    """The store's file, as it was named."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.message} (store {self.path!r})"
+
+
+class StoreLockedError(StoreError):
+    """Another process, or another run of this one, writes to the store."""
+
+
+class StoreVersionError(StoreError):
+    """The store was made by a newer version of this package."""
+
+
+class StoreMismatchError(StoreError):
+    """The file is no store, or one of another API or of other answers (`trim`)."""
+
+
+class StoreWriteError(StoreError):
+    """The store cannot be written: read-only, disk full. What was committed stays."""
