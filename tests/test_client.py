@@ -125,7 +125,7 @@ async def test_a_client_with_other_options_shares_what_is_shared(
     await client.following_page("nasa")
     assert (child.usage.credits_charged, child.usage.credits_at_risk) == (1, 1)
     assert (client.usage.credits_charged, client.usage.credits_at_risk) == (2, 1)
-    assert child._shared is client._shared
+    assert child._engine is client._engine
 
 
 def test_a_client_of_an_own_class_keeps_what_it_has() -> None:

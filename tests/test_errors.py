@@ -30,6 +30,7 @@ from tiktok_following import (
     RequestError,
     RequestTimeoutError,
     ResponseDecodeError,
+    RunStoppedError,
     ServiceUnavailableError,
     StoreError,
     StoreLockedError,
@@ -83,6 +84,8 @@ def make(cls: type[FollowingError]) -> FollowingError:
         error = cls("it broke", **CONTEXT)
     elif issubclass(cls, ProfileUnavailableError):
         error = cls("it broke", handle="nasa", status=LookupStatus.HIDDEN)
+    elif issubclass(cls, RunStoppedError):
+        error = cls("it broke", reason="user")
     elif issubclass(cls, StoreError):
         error = cls("it broke", path="following.db")
     else:

@@ -48,7 +48,10 @@ def test_the_program_prints_what_the_readme_says(api: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-async def test_a_passage_runs(api: Sandbox, snippet: str) -> None:
+async def test_a_passage_runs(
+    api: Sandbox, snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     code = compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     assert isinstance(code, CodeType)
     async with FollowingClient() as client:

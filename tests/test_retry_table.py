@@ -565,7 +565,7 @@ async def test_a_429_of_a_free_route_never_delays_a_page(
     started = loop.time()
     while not sandbox.requests:
         await asyncio.sleep(0)
-    while client._shared.free.state.paused_for == 0:
+    while client._engine._free.state.paused_for == 0:
         await asyncio.sleep(0)
     await client.following_page("nasa")
     assert not balance.done()

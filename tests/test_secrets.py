@@ -126,10 +126,10 @@ async def test_no_object_of_the_client_shows_the_key(sandbox: Sandbox) -> None:
     sandbox.add_key(KEY, 100)
     async with make(sandbox.base_url) as client:
         await client.following_page("nasa")
-        shared = client._shared
-        for thing in (client, shared, shared.transport.__dict__, shared.pipeline.__dict__):
+        engine = client._engine
+        for thing in (client, engine, engine.transport.__dict__, engine._pipeline.__dict__):
             assert HIDDEN not in repr(thing)
-        session = shared.transport._session
+        session = engine.transport._session
         assert isinstance(session, aiohttp.ClientSession)
         assert HIDDEN not in repr(session.headers)
 

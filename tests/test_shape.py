@@ -19,11 +19,14 @@ FLOORS = [
     {"_version", "_errors", "_fields"},
     {"_store_errors", "_structure", "_status", "_handles", "_config"},
     {"_models"},
-    {"_wire", "_ledger", "_limits", "_lookups"},
+    {"_wire", "_ledger", "_limits", "_lookups", "_outcomes"},
     {"_retry", "_throttle", "_transport"},
-    {"_pipeline", "_pagination", "_schema", "_writer"},
-    {"_store"},
-    {"_session"},
+    {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox"},
+    {"_store", "_engine"},
+    {"_session", "_buyer", "_connection"},
+    {"_walk"},
+    {"_crew"},
+    {"_bulk"},
     {"_client"},
     {"__init__"},
     {"_cli", "pytest_plugin"},
@@ -40,13 +43,14 @@ PURE = {
     "_config",
     "_models",
     "_lookups",
+    "_outcomes",
     "_wire",
     "_ledger",
     "_limits",
 }
 STORE = {"_schema", "_writer", "_store", "_session"}
 HOMES = {
-    "aiohttp": {"_transport", "_client", "sandbox"},
+    "aiohttp": {"_transport", "_engine", "_client", "sandbox"},
     "yarl": {"_transport"},
     "attrs": None,
     "cattrs": {"_structure"},
@@ -162,14 +166,22 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_every_error_and_model_is_public() -> None:
-    for home in ("_errors", "_store_errors", "_models", "_status", "_config", "_lookups"):
+    for home in (
+        "_errors",
+        "_store_errors",
+        "_models",
+        "_status",
+        "_config",
+        "_lookups",
+        "_outcomes",
+    ):
         module = import_module(f"tiktok_following.{home}")
         for name, value in vars(module).items():
             is_own = inspect.isclass(value) and value.__module__ == module.__name__
             if (
                 is_own
                 and not name.startswith("_")
-                and name not in {"Model", "Options", "ApiKey", "Unchanged"}
+                and name not in {"Model", "Options", "RunOptions", "ApiKey", "Unchanged"}
             ):
                 assert name in tiktok_following.__all__
 

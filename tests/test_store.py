@@ -101,7 +101,7 @@ async def test_a_page_comes_back_as_it_was(path: Path, name: str) -> None:
     async with run(path) as session:
         index = (await claim_one(session, "Ada")).index
         await session.commit_page(index, page, body, state="complete", next_cursor=None)
-        assert session.read_accounts(index) == page.accounts
+        assert [p.accounts for p in session.pages(index)] == [page.accounts]
     with FollowingStore(path) as store:
         assert list(store.pages()) == [page]
         assert list(store.accounts("@ADA")) == page.accounts

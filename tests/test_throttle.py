@@ -12,6 +12,7 @@ from tiktok_following._errors import (
     ClientClosedError,
     InsufficientCreditsError,
     RequestError,
+    RunStoppedError,
     ServiceUnavailableError,
 )
 from tiktok_following._ledger import Ledger
@@ -564,3 +565,63 @@ def test_whatever_happens_nothing_is_left_behind_and_no_budget_overshot(
         throttle.close()
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+async def test_stopping_a_ledger_lets_go_all_below_it_and_nobody_else() -> None:
+    throttle, _ = make(1)
+    root = Ledger()
+    run, other = Ledger(root), Ledger(root)
+    full = Ledger(run, max_credits=1)
+    held = await throttle.admit(full, PATIENCE)
+    tasks = [
+        asyncio.create_task(throttle.admit(ledger, PATIENCE))
+        for ledger in (run, Ledger(run), full, other)
+    ]
+    await turn()
+    throttle.stop(run, RunStoppedError("enough", reason="user"))
+    await turn()
+    assert [task.done() for task in tasks] == [True, True, True, False]
+    for task in tasks[:3]:
+        with pytest.raises(RunStoppedError, match="enough"):
+            await task
+    with pytest.raises(RunStoppedError):
+        await throttle.admit(run, PATIENCE)
+    throttle.settle(held, charged=1)
+    throttle.settle(await tasks[3])
+    assert (run.usage.credits_charged, throttle.state.waiting) == (1, 0)
+
+
+async def test_a_stop_ends_the_backoff_of_its_own_and_no_other() -> None:
+    throttle, _ = make(1)
+    root = Ledger()
+    run, other = Ledger(root), Ledger(root)
+    stopped = asyncio.create_task(throttle.back_off(Ledger(run), 60))
+    resting = asyncio.create_task(throttle.back_off(other, 60))
+    await turn()
+    throttle.stop(run, RunStoppedError("enough", reason="user"))
+    await turn()
+    assert (stopped.done(), resting.done()) == (True, False)
+    throttle.close()
+    await resting
+
+
+async def test_a_backoff_takes_as_long_as_it_should() -> None:
+    throttle, _ = make(1)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await throttle.back_off(Ledger(), 0.02)
+    assert loop.time() - began >= 0.019
+
+
+async def test_each_who_is_stopped_gets_an_error_of_its_own() -> None:
+    throttle, _ = make(1)
+    run = Ledger()
+    throttle.stop(run, BudgetExceededError("spent"))
+    caught: list[BudgetExceededError] = []
+    for _ in range(2):
+        with pytest.raises(BudgetExceededError) as info:
+            await throttle.admit(run, PATIENCE)
+        caught.append(info.value)
+    assert caught[0] is not caught[1]
+    assert run.stop is not None
+    assert run.stop.__traceback__ is None

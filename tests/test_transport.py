@@ -407,7 +407,7 @@ def test_a_proxy_that_is_not_spoken_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_proxy_in_the_environment_none_is_used() -> None:
     client = FollowingClient("sfk_test_1", trust_env=True)
-    assert client._shared.transport._proxy is None
+    assert client._engine.transport._proxy is None
 
 
 async def test_the_environments_proxy_is_never_used_for_this_machine(
@@ -471,14 +471,14 @@ async def test_only_the_root_closes(make_client: MakeClient) -> None:
 def test_another_loop_is_a_clear_error() -> None:
     async def use(client: FollowingClient) -> None:
         async with Sandbox() as sandbox:
-            client._shared.transport.open()
+            client._engine.transport.open()
             assert sandbox.base_url
 
     client = FollowingClient("sfk_test_1")
     asyncio.run(use(client))
     with pytest.raises(WrongLoopError, match="another event loop"):
         asyncio.run(use(client))
-    client._shared.transport._session.connector._close()  # its loop is gone: only the test can
+    client._engine.transport._session.connector._close()  # its loop is gone: only the test can
 
 
 def test_closing_on_another_loop_is_an_error_and_closes_nothing() -> None:

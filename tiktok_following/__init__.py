@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._bulk import FollowingRun
     from ._client import FollowingClient
     from ._config import RetryPolicy, Timeout
     from ._errors import (
@@ -31,11 +32,13 @@ if TYPE_CHECKING:
         RequestError,
         RequestTimeoutError,
         ResponseDecodeError,
+        RunStoppedError,
         ServerError,
         ServiceUnavailableError,
         TransportError,
         WrongLoopError,
     )
+    from ._limits import ThrottleState
     from ._lookups import Lookup, StoreSummary
     from ._models import (
         Account,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
         Subscription,
         Usage,
     )
+    from ._outcomes import Outcome, RunProgress, RunSummary
     from ._pagination import FollowingPager
     from ._status import LookupStatus, Status
     from ._store import FollowingStore
@@ -57,7 +61,6 @@ if TYPE_CHECKING:
         StoreVersionError,
         StoreWriteError,
     )
-    from ._throttle import ThrottleState
     from ._version import __version__
 
 __all__ = [
@@ -77,6 +80,7 @@ __all__ = [
     "FollowingError",
     "FollowingPage",
     "FollowingPager",
+    "FollowingRun",
     "FollowingStore",
     "Identity",
     "InsufficientCreditsError",
@@ -85,6 +89,7 @@ __all__ = [
     "LookupFailedError",
     "LookupStatus",
     "NotFoundError",
+    "Outcome",
     "PaginationError",
     "PermissionDeniedError",
     "ProfileUnavailableError",
@@ -93,6 +98,9 @@ __all__ = [
     "RequestTimeoutError",
     "ResponseDecodeError",
     "RetryPolicy",
+    "RunProgress",
+    "RunStoppedError",
+    "RunSummary",
     "ServerError",
     "ServiceUnavailableError",
     "Status",
@@ -119,8 +127,10 @@ _HOMES = (
     "_status",
     "_models",
     "_lookups",
-    "_throttle",
+    "_limits",
+    "_outcomes",
     "_pagination",
+    "_bulk",
     "_client",
     "_store_errors",
     "_store",

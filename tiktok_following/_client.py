@@ -3,58 +3,38 @@
 from __future__ import annotations
 
 import os
-import time
-from random import Random
-from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from collections.abc import AsyncIterable, Callable, Iterable
+from os import PathLike
+from typing import Literal
 
 import attrs
 from aiohttp import ClientSession
 
+from ._bulk import FollowingRun
 from ._config import (
     API_KEY_VARIABLE,
     BASE_URL_VARIABLE,
     DEFAULT_BASE_URL,
-    UNCHANGED,
     ApiKey,
     Options,
     RetryPolicy,
+    RunOptions,
     Timeout,
-    Unchanged,
     check_number,
     parse_api_key,
     parse_base_url,
 )
+from ._connection import Connection
+from ._engine import Engine
 from ._handles import parse_handle
 from ._ledger import Ledger
-from ._limits import AdaptiveLimit, NoLimit, RetryQuota
-from ._models import Balance, FollowingPage, Identity, Usage
+from ._models import Balance, FollowingPage, Identity
+from ._outcomes import RunProgress
 from ._pagination import FollowingPager, check_cursor
-from ._pipeline import Parse, Pipeline
-from ._throttle import Throttle, ThrottleState
-from ._transport import Transport
-from ._wire import (
-    Request,
-    build_following_request,
-    parse_balance_response,
-    parse_health_response,
-    parse_identity_response,
-)
-
-T = TypeVar("T")
+from ._wire import parse_health_response, parse_identity_response
 
 
-@attrs.frozen(eq=False)
-class _Shared:
-    """What a client and those made from it by `with_options` have in common."""
-
-    transport: Transport
-    pages: Throttle
-    free: Throttle
-    pipeline: Pipeline
-
-
-class FollowingClient:
+class FollowingClient(Connection):
     """Reads whom TikTok profiles follow, through the Social Fetch API.
 
     Use it as ``async with FollowingClient() as client:`` or call `close` when done. One client
@@ -101,99 +81,16 @@ class FollowingClient:
         check_number("max_concurrency", max_concurrency, low=1, whole=True)
         self._options = Options(timeout=timeout, deadline=deadline, retry=retry)
         self._ledger = Ledger(max_credits=max_credits)
-        self._base_url = url
         self._is_root = True
-        transport = Transport(
-            key, base_url=url, session=session, min_pool=max_concurrency, trust_env=trust_env
-        )
-        pages = Throttle(AdaptiveLimit(max_concurrency), time.monotonic)
-        free = Throttle(NoLimit(), time.monotonic)
-        pipeline = Pipeline(
+        self._engine = Engine(
             key,
-            transport,
-            pages=pages,
-            free=free,
-            quota=RetryQuota(retry.retry_quota),
-            free_quota=RetryQuota(retry.retry_quota),
-            chance=Random(),  # noqa: S311 - jitter is no secret
+            base_url=url,
+            session=session,
+            max_concurrency=max_concurrency,
+            retry_quota=retry.retry_quota,
+            trust_env=trust_env,
         )
-        self._shared = _Shared(transport, pages, free, pipeline)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._base_url}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a client cannot be pickled or copied: make one per process")
-
-    async def __aenter__(self) -> Self:
-        self._shared.transport.open()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the client, and its session if it is its own; closing again does nothing.
-
-        A client made by `with_options` leaves all that to the one it was made from.
-
-        Raises:
-            WrongLoopError: The session belongs to another event loop.
-        """
-        if self._is_root:
-            self._shared.transport.check_loop()
-            self._shared.pages.close()
-            self._shared.free.close()
-            await self._shared.transport.close()
-
-    @property
-    def usage(self) -> Usage:
-        """What was asked for, sent and paid through this client and those made from it."""
-        return self._ledger.usage
-
-    @property
-    def throttle(self) -> ThrottleState:
-        """How many pages are in flight, may be, and wait, now."""
-        return self._shared.pages.state
-
-    def with_options(
-        self,
-        *,
-        timeout: Timeout | Unchanged = UNCHANGED,
-        deadline: float | Unchanged | None = UNCHANGED,
-        retry: RetryPolicy | Unchanged = UNCHANGED,
-        max_credits: int | None = None,
-    ) -> Self:
-        """Make a client that does some things differently and shares all else with this one.
-
-        Session, throttle, retry quota and the stop after running out of credits are shared. What
-        the new client spends counts here too, and must fit the budgets of both.
-
-        Args:
-            timeout: See `FollowingClient`; unchanged if left out.
-            deadline: See `FollowingClient`; unchanged if left out.
-            retry: See `FollowingClient`; unchanged if left out. Its `retry_quota` has no effect.
-            max_credits: The most credits to spend with the new client, counted from 0; `None`
-                means no limit beyond this client's.
-
-        Raises:
-            ConfigurationError: A setting cannot work.
-        """
-        given: dict[str, Any] = {"timeout": timeout, "deadline": deadline, "retry": retry}
-        changes = {name: value for name, value in given.items() if value is not UNCHANGED}
-        client = object.__new__(type(self))
-        vars(client).update(
-            vars(self),
-            _options=attrs.evolve(self._options, **changes),
-            _ledger=Ledger(self._ledger, max_credits=max_credits),
-            _is_root=False,
-        )
-        return client
+        self._base_url = url
 
     async def following_page(
         self, handle: str, *, cursor: str | None = None, trim: bool = False
@@ -265,6 +162,83 @@ class FollowingClient:
             raise_for_status=raise_for_status,
         )
 
+    def following_many(
+        self,
+        handles: Iterable[str] | AsyncIterable[str],
+        *,
+        concurrency: int | None = None,
+        ordered: bool = False,
+        dedupe: bool = True,
+        limit_per_handle: int | None = None,
+        max_pages: int | None = None,
+        max_credits: int | None = None,
+        max_errors: int | None = None,
+        trim: bool = False,
+        store: str | PathLike[str] | None = None,
+        retry_failed: bool = False,
+        keep_accounts: bool = True,
+        on_insufficient_credits: Literal["stop", "wait"] = "stop",
+        stall_timeout: float = 600.0,
+        drain_timeout: float = 30.0,
+        on_progress: Callable[[RunProgress], object] | None = None,
+    ) -> FollowingRun:
+        """Look many handles up, as many at once as the API allows, in memory that does not grow.
+
+        Enter what this returns with ``async with``; nothing is sent before its outcomes, or its
+        `pages`, are iterated. One handle's trouble never raises: it is in its outcome. Credits
+        gone, a refused key and an API that is away end the run once, and every handle that was
+        begun still has its outcome; see `FollowingRun.stopped_by`.
+
+        Args:
+            handles: Any iterable or async iterable, of any length, read as the run goes on. What
+                is no handle becomes an outcome with that error.
+            concurrency: The most handles under way; `None` means the client's `max_concurrency`.
+            ordered: Give the outcomes in the order of the input; a slow handle then holds up those
+                after it.
+            dedupe: Look each handle up once, however it is spelled; takes under 100 bytes a handle.
+            limit_per_handle: The most accounts of each; `None` means all.
+            max_pages: The most pages of each; `None` means as many as there are.
+            max_credits: The most credits to spend in this run; `None` means no limit of its own.
+            max_errors: End the run when this many lookups have failed; `None` means never.
+            trim: Ask for smaller answers, in which optional fields may be missing.
+            store: A file, made if there is none, in which each page is before the next is asked
+                for. What it has complete comes from there for free, the rest goes on.
+            retry_failed: Take up again what the store has as failed.
+            keep_accounts: Keep the rows in the outcomes; off for what goes to a store.
+            on_insufficient_credits: ``"wait"`` looks at the balance now and then, free of charge,
+                and goes on after a top-up, instead of ending the run.
+            stall_timeout: Seconds without any answered page, while some are asked for, after
+                which the run ends; shared pauses count.
+            drain_timeout: Seconds that pages under way have to land when the run ends early; what
+                has not by then is booked at risk.
+            on_progress: Called with the progress about twice a second, and at the end.
+
+        The client's `deadline` is here for a page's own attempts: time queued and paused is not
+        counted.
+
+        Raises:
+            ConfigurationError: An option cannot work. Entering raises `StoreError` and its kinds.
+        """
+        run = RunOptions(
+            concurrency=self._engine.max_concurrency if concurrency is None else concurrency,
+            ordered=ordered,
+            dedupe=dedupe,
+            limit_per_handle=limit_per_handle,
+            max_pages=max_pages,
+            max_errors=max_errors,
+            trim=trim,
+            retry_failed=retry_failed,
+            keep_accounts=keep_accounts,
+            on_insufficient_credits=on_insufficient_credits,
+            stall_timeout=stall_timeout,
+            drain_timeout=drain_timeout,
+        )
+        ledger = Ledger(self._ledger, max_credits=max_credits)
+        options = attrs.evolve(self._options, counts_waiting=False)
+        return FollowingRun(
+            self._engine, handles, options, run, ledger, store=store, on_progress=on_progress
+        )
+
     async def balance(self) -> Balance:
         """Ask how many credits the key has. Free; paging goes on after a 402 if there are some.
 
@@ -273,28 +247,18 @@ class FollowingClient:
             ClientClosedError: The client is closed.
             WrongLoopError: The client belongs to another event loop.
         """
-        balance = await self._ask("/v1/balance", parse_balance_response)
-        if balance.balance > 0:
-            self._shared.pages.resume_spending()
-        return balance
+        return await self._engine.ask_balance(self._options)
 
     async def whoami(self) -> Identity:
         """Ask who the key belongs to. Free; raises as `balance`."""
-        return await self._ask("/v1/whoami", parse_identity_response)
+        return await self._engine.ask("/v1/whoami", parse_identity_response, self._options)
 
     async def health(self) -> bool:
         """Ask whether the API is well; free, raises as `balance`, waits when told (see `retry`)."""
-        return await self._ask("/health", parse_health_response)
-
-    async def _ask(self, path: str, parse: Parse[T]) -> T:
-        self._shared.transport.open()
-        request = Request(self._base_url + path)
-        return await self._shared.pipeline.send_free(request, parse, self._options)
+        return await self._engine.ask("/health", parse_health_response, self._options)
 
     async def _fetch(
         self, handle: str, cursor: str | None, ledger: Ledger, *, trim: bool
     ) -> FollowingPage:
-        shared = self._shared
-        shared.transport.open()
-        request = build_following_request(self._base_url, handle, cursor, trim=trim)
-        return await shared.pipeline.send_page(request, ledger, self._options)
+        page, _ = await self._engine.buy(handle, cursor, ledger, self._options, trim=trim)
+        return page

@@ -7,7 +7,7 @@ key is nothing that anybody can read by accident.
 import ipaddress
 import sys
 from enum import Enum
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import attrs
@@ -115,6 +115,17 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def make_origin(base_url: str) -> str:
+    """Name the API that a base URL leads to; on this machine whatever its port is.
+
+    A sandbox has another port each time.
+    """
+    parts = urlsplit(base_url)
+    if not is_loopback(parts.hostname or ""):
+        return base_url
+    return f"{parts.scheme}://localhost{parts.path}"
+
+
 def check_number(
     name: str, value: Any, *, low: float, above: bool = False, whole: bool = False
 ) -> None:
@@ -209,8 +220,11 @@ class Options:
 
     timeout: Timeout
     deadline: float | None
-    """Seconds for one page: queue, pauses, attempts and backoff. `None` means no limit."""
+    """Seconds for one page: attempts, backoff and, with `counts_waiting`, queue and pauses. `None`
+    means no limit."""
     retry: RetryPolicy
+    counts_waiting: bool = True
+    """Whether the deadline counts the time queued and paused, too."""
 
     def __attrs_post_init__(self) -> None:
         """Check what the type checker of the caller may not have seen."""
@@ -224,6 +238,30 @@ class Options:
             )
         if self.deadline is not None:
             check_number("deadline", self.deadline, low=0, above=True)
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """What a run over many handles does; `FollowingClient.following_many` documents it."""
+
+    concurrency: int = attrs.field(validator=_at_least_one)
+    ordered: bool
+    dedupe: bool
+    limit_per_handle: int | None = attrs.field(validator=attrs.validators.optional(_at_least_one))
+    max_pages: int | None = attrs.field(validator=attrs.validators.optional(_at_least_one))
+    max_errors: int | None = attrs.field(validator=attrs.validators.optional(_at_least_one))
+    trim: bool
+    retry_failed: bool
+    keep_accounts: bool
+    on_insufficient_credits: Literal["stop", "wait"]
+    stall_timeout: float = attrs.field(validator=_positive)
+    drain_timeout: float = attrs.field(validator=_not_negative)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what is no number."""
+        if self.on_insufficient_credits not in {"stop", "wait"}:
+            given = self.on_insufficient_credits
+            raise ConfigurationError(f"on_insufficient_credits is 'stop' or 'wait': {given!r}")
 
 
 class Unchanged(Enum):

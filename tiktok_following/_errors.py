@@ -16,6 +16,7 @@ FollowingError
 │   ├── BudgetExceededError                            before any request
 │   └── PaginationError                                a cursor came back, or is missing
 ├── ProfileUnavailableError                            only on request
+├── RunStoppedError                                    what a run left unfinished
 └── StoreError, in `_store_errors.py`
 
 Errors pickle, copy and compare by identity; none holds the API key.
@@ -272,3 +273,14 @@ class ProfileUnavailableError(FollowingError):
         super().__init__(message)
         self.handle = handle
         self.status = status
+
+
+class RunStoppedError(FollowingError):
+    """A run over many handles ended before this one was done; the handle has no fault in it."""
+
+    reason: str
+    """Why, as in `RunSummary.stopped_by`."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason

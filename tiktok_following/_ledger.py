@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from ._config import check_number
+from ._errors import FollowingError
 from ._models import Usage
 
 
@@ -36,6 +37,8 @@ class Ledger:
         """Credits kept for requests that have a slot and are about to reserve them."""
         self.dearest = 1
         """The dearest price of a page seen, in credits; kept by the root."""
+        self.stop: FollowingError | None = None
+        """Why nothing more may be spent here, for good; `None` as long as it may."""
 
     @property
     def usage(self) -> Usage:
@@ -58,6 +61,13 @@ class Ledger:
         spent = live.credits_charged + live.credits_at_risk
         taken = spent + live.credits_reserved + self.promised
         return self.max_credits is not None and taken + self.price > self.max_credits
+
+    def find_stop(self) -> FollowingError | None:
+        """Find what stands against spending here for good; `None` when nothing does."""
+        for ledger in self.chain:
+            if ledger.stop is not None:
+                return ledger.stop
+        return None
 
     def find_block(self) -> Ledger | None:
         """Find the ledger that has no room for a page now; a spent one before one that is full."""

@@ -5,6 +5,8 @@ The law: time comes in as `now`, seconds of any clock that never goes back, and 
 
 import sys
 
+import attrs
+
 from ._errors import APIError
 
 START = 20
@@ -23,6 +25,20 @@ SLOW_PROBE = 5.0
 """Seconds after which, coming back from a pause, one more may go though none was answered."""
 CLEARLY_ABOVE = 1.05
 """How far beyond the refused level the ceiling must have moved to be searched for again."""
+
+
+@attrs.frozen(kw_only=True)
+class ThrottleState:
+    """How the throttle stands: a snapshot."""
+
+    limit: int
+    """Pages that may be in flight now, as found by growing and being refused."""
+    in_flight: int
+    """Pages asked for and not answered yet."""
+    waiting: int
+    """Pages queued for a slot, the end of a pause, or credits."""
+    paused_for: float
+    """Seconds until the shared pause ends, 0 without one."""
 
 
 class Pause:

@@ -139,13 +139,19 @@ class FollowingPager:
         A page that was begun comes again, whole and for free. The last page within `limit` is whole
         too, so it may hold more rows than that.
         """
+        while (page := await self.next_page()) is not None:
+            yield page
+
+    async def next_page(self) -> FollowingPage | None:
+        """Give the next of `pages`, or `None` when there is none."""
         while not self._is_at_limit():
             if not self._has_rows() and not await self._advance():
-                return
+                return None
             page = self._page
             if page is not None and (self._is_untouched or self._has_rows()):
                 self._take_rows(len(page.accounts))
-                yield page
+                return page
+        return None
 
     async def collect(self) -> Following:
         """Read the rest of the list, and give all that was collected so far.

@@ -6,7 +6,8 @@ ends it. A success never meets tenacity.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from random import Random
 from typing import Generic, TypeVar
 
@@ -52,11 +53,15 @@ class _Call(Generic[T]):
     quota: RetryQuota
     ledger: Ledger
     options: Options
+    cost: Callable[[T], int] = lambda _: 0
+    """Tells the credits that an answer says it cost."""
     attempts: int = 0
     failed: RequestError | None = None
     """How the last attempt ended."""
     is_admitted: bool = False
     """Whether the latest error is that of an attempt, and not of the wait for one."""
+    timer: asyncio.Timeout | None = None
+    """Keeps the deadline."""
     pause: float = 0.0
     """Seconds that the last refusal asked to wait."""
     is_at_risk: bool = False
@@ -95,22 +100,23 @@ class Pipeline:
         self._free_quota = free_quota
         self._chance = chance
 
-    async def send_page(self, request: Request, ledger: Ledger, options: Options) -> FollowingPage:
-        """Buy one page.
+    async def send_page(
+        self, request: Request, ledger: Ledger, options: Options
+    ) -> tuple[FollowingPage, bytes]:
+        """Buy one page; give it with the body it was read from, which it does not hold.
 
         Raises:
             RequestError: It could not be had.
             ClientClosedError: The client was closed.
         """
-        parse = parse_following_response
-        call = _Call(request, parse, self._pages, self._quota, ledger, options)
+        call = _Call(request, _parse_page, self._pages, self._quota, ledger, options, _read_cost)
         try:
-            page = await self._send(call)
+            page, body = await self._send(call)
         except BaseException as error:
             ledger.finish(type(error).__name__)
             raise
         ledger.finish(str(page.status))
-        return page
+        return page, body
 
     async def send_free(self, request: Request, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `send_page`."""
@@ -119,7 +125,7 @@ class Pipeline:
 
     async def _send(self, call: _Call[T]) -> T:
         try:
-            async with asyncio.timeout(call.options.deadline):
+            async with asyncio.timeout(call.options.deadline) as call.timer:
                 return await self._try_and_retry(call)
         except RequestError as error:
             error.may_be_charged = call.is_at_risk
@@ -136,7 +142,7 @@ class Pipeline:
             failed = error
 
         async def sleep(seconds: float) -> None:
-            await asyncio.sleep(seconds)
+            await call.throttle.back_off(call.ledger, seconds)
             call.ledger.count_wait(seconds)
 
         return await Retries(call.options.retry, call.quota, self._chance, sleep).run(
@@ -147,7 +153,7 @@ class Pipeline:
         """Make one attempt; a retry that the budget has no room for is the failure before it."""
         call.is_admitted = False
         try:
-            permit = await call.throttle.admit(call.ledger, call.options.retry.max_retry_after)
+            permit = await self._admit(call)
         except ClientClosedError as error:
             raise error from call.failed
         except RequestError as error:
@@ -160,6 +166,13 @@ class Pipeline:
             call.ledger.count_retry()
         return await self._spend(call, permit)
 
+    async def _admit(self, call: _Call[T]) -> Permit:
+        max_wait = call.options.retry.max_retry_after
+        if call.options.counts_waiting:
+            return await call.throttle.admit(call.ledger, max_wait)
+        with _stop_clock(call.timer):
+            return await call.throttle.admit(call.ledger, max_wait)
+
     async def _spend(self, call: _Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
         sending = Sending()
@@ -167,7 +180,7 @@ class Pipeline:
         try:
             response = await self._transport.send(call.request.url, call.options.timeout, sending)
             answer = call.parse(call.request, response, self._key)
-            charged = answer.credits_charged if isinstance(answer, FollowingPage) else 0
+            charged = call.cost(answer)
             call.throttle.approve(permit)
             call.quota.give_back()
         except RequestError as error:
@@ -209,6 +222,30 @@ def _may_retry(call: _Call[T], error: BaseException) -> bool:
     if not call.is_admitted or not is_retryable(error):
         return False
     return not is_refusal(error) or call.pause <= call.options.retry.max_retry_after
+
+
+@contextmanager
+def _stop_clock(timer: asyncio.Timeout | None) -> Generator[None]:
+    """Let the time until the block ends not count against the deadline."""
+    when = None if timer is None else timer.when()
+    if timer is None or when is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    left = when - loop.time()
+    timer.reschedule(None)
+    try:
+        yield
+    finally:
+        timer.reschedule(loop.time() + left)
+
+
+def _parse_page(request: Request, response: Response, key: ApiKey) -> tuple[FollowingPage, bytes]:
+    return parse_following_response(request, response, key), response.body
+
+
+def _read_cost(answer: tuple[FollowingPage, bytes]) -> int:
+    return answer[0].credits_charged
 
 
 def _count_cost(error: RequestError, permit: Permit) -> tuple[int, int]:

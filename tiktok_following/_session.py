@@ -7,13 +7,13 @@ for the next page.
 import asyncio
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from typing import NamedTuple
 
 from ._fields import JsonObject
 from ._lookups import Lookup
-from ._models import Account, FollowingPage, Usage
+from ._models import FollowingPage, Usage
 from ._schema import check_fixed, check_store, create_store, format_now
 from ._store import (
     LOOKUP_COLUMNS,
@@ -63,8 +63,7 @@ WHERE id = ?
 """
 _FAIL = """
 UPDATE lookups SET state = ?, error = ?, credits_charged = credits_charged + ?,
-    credits_at_risk = credits_at_risk + ?, updated_at = ?
-WHERE id = ?
+    credits_at_risk = credits_at_risk + ?, updated_at = ? WHERE id = ?
 """
 _COUNT = """
 UPDATE runs SET credits_charged = credits_charged + ?, credits_at_risk = credits_at_risk + ?
@@ -83,8 +82,8 @@ class _Run(NamedTuple):
 class StoreSession:
     """The writing side of a store, for one run; made by `open_store`.
 
-    Every coroutine ends when its change is on the disk, and a caller who is cancelled does not stop
-    it. They raise `StoreWriteError` once the disk refused, `StoreError` after `close`.
+    What it writes is on the disk when it is done, also if the caller is cancelled. All raise
+    `StoreWriteError` once the disk refused, `StoreError` after `close`.
     """
 
     def __init__(
@@ -171,7 +170,7 @@ class StoreSession:
 
         await self._writer.commit(work)
 
-    async def fail(
+    def fail(
         self,
         index: int,
         *,
@@ -179,7 +178,7 @@ class StoreSession:
         error: str | None,
         credits_charged: int = 0,
         at_risk: int = 0,
-    ) -> None:
+    ) -> asyncio.Future[None]:
         """End a lookup without a page; its cursor stays.
 
         Args:
@@ -189,6 +188,9 @@ class StoreSession:
             error: What happened, in words.
             credits_charged: Credits charged since its last page.
             at_risk: Credits since then that nobody knows about.
+
+        Returns:
+            Done when this is on the disk; cancelling it undoes nothing.
         """
         text = None if error is None else error.encode("utf-8", "replace").decode()
         charged, at_risk = _bound(credits_charged), _bound(at_risk)
@@ -198,16 +200,15 @@ class StoreSession:
             connection.execute(_FAIL, ended)
             connection.execute(_COUNT, (charged, at_risk, self._run))
 
-        await self._writer.commit(work)
+        return self._writer.submit(work)
 
-    def read_accounts(self, index: int) -> list[Account]:
-        """Read all accounts of a lookup back.
+    def pages(self, index: int) -> Iterator[FollowingPage]:
+        """Iterate over the pages that a lookup has.
 
         Raises:
             StoreError: The file cannot be read.
         """
-        pages = iter_pages(self._reader, self._name, index, index)
-        return [account for page in pages for account in page.accounts]
+        return iter_pages(self._reader, self._name, index, index)
 
     async def finish(self, *, stopped_by: str | None, usage: Usage) -> None:
         """Write down how the run ended. One that is closed without it counts as died.

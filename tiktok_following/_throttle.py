@@ -5,7 +5,9 @@ reserving and sending. A slot is never held while waiting, and who came first go
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
+from copy import copy
 from heapq import heappop, heappush
 from itertools import chain, count
 
@@ -19,21 +21,7 @@ from ._errors import (
     InsufficientCreditsError,
 )
 from ._ledger import Ledger
-from ._limits import SLOW_PROBE, AdaptiveLimit, Pause
-
-
-@attrs.frozen(kw_only=True)
-class ThrottleState:
-    """How the throttle stands: a snapshot."""
-
-    limit: int
-    """Pages that may be in flight now, as found by growing and being refused."""
-    in_flight: int
-    """Pages asked for and not answered yet."""
-    waiting: int
-    """Pages queued for a slot, the end of a pause, or credits."""
-    paused_for: float
-    """Seconds until the shared pause ends, 0 without one."""
+from ._limits import SLOW_PROBE, AdaptiveLimit, Pause, ThrottleState
 
 
 @attrs.define
@@ -77,6 +65,8 @@ class Throttle:
         """A heap: who came first is first."""
         self._rooms: dict[Ledger, list[_Waiter]] = {}
         """Heaps of those for whom a ledger has no room until something reserved is settled."""
+        self._resting: dict[int, _Waiter] = {}
+        """Those who back off before a retry, by ticket."""
         self._timer: asyncio.TimerHandle | None = None
         self._out_of_credits: InsufficientCreditsError | None = None
         self._resumed_at = float("-inf")
@@ -103,6 +93,7 @@ class Throttle:
             APIError: The server asked for a longer pause, or said that the credits are gone.
             BudgetExceededError: The budget is spent.
             ClientClosedError: The client was closed.
+            FollowingError: The `stop` of the ledger.
         """
         now = self._clock()
         self._raise_problem(ledger, max_wait)
@@ -161,6 +152,21 @@ class Throttle:
         self._out_of_credits = None
         self._resumed_at = self._clock()
 
+    async def back_off(self, ledger: Ledger, seconds: float) -> None:
+        """Wait before a retry, without a slot; no longer than anything may be sent at all."""
+        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(next(self._tickets), ledger, math.inf, woken)
+        self._resting[waiter.ticket] = waiter
+        try:
+            await asyncio.wait((woken,), timeout=seconds)
+        finally:
+            del self._resting[waiter.ticket]
+
+    def stop(self, ledger: Ledger, reason: FollowingError) -> None:
+        """Send nothing more that a ledger, or one below it, pays for; what was sent may land."""
+        ledger.stop = reason
+        _wake(waiter for waiter in self._all_waiters() if ledger in waiter.ledger.chain)
+
     def close(self) -> None:
         """Send nothing more, for good."""
         self._is_closed = True
@@ -178,6 +184,8 @@ class Throttle:
         """Raise what stands against sending, for good or for longer than `max_wait`."""
         if self._is_closed:
             raise ClientClosedError("the client is closed")
+        if (stop := ledger.find_stop()) is not None:
+            raise copy(stop)
         if self._out_of_credits is not None:
             raise self._out_of_credits.replace()
         reason, remaining = self._pause.reason, self._pause.remaining(self._clock())
@@ -262,7 +270,8 @@ class Throttle:
             heappush(self._rooms.setdefault(block, []), waiter)
 
     def _all_waiters(self) -> list[_Waiter]:
-        return [*self._queue, *chain.from_iterable(self._rooms.values())]
+        rooms = chain.from_iterable(self._rooms.values())
+        return [*self._queue, *rooms, *self._resting.values()]
 
     def _wake_after(self, seconds: float, *, then: Callable[[], None] | None = None) -> None:
         if self._timer is None:

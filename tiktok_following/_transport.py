@@ -107,6 +107,7 @@ class Transport:
         min_pool: int,
         trust_env: bool,
     ) -> None:
+        self._key = key
         self._headers = {
             "x-api-key": key,
             hdrs.ACCEPT: "application/json",
@@ -151,7 +152,7 @@ class Transport:
                 max_field_size=_MAX_HEADER_BYTES,
                 middlewares=(sending,),
             ) as response:
-                body = await _read_body(response)
+                body = self._key.redact_bytes(await _read_body(response))
                 return Response(response.status, response.headers, body, time.time())
         except TransportError:
             raise

@@ -151,7 +151,7 @@ def _read(response: Response, key: ApiKey, make: Callable[[JsonObject], T]) -> T
         return _make_error(response, key)
     body: Any = None
     try:
-        body = orjson.loads(key.redact_bytes(response.body))
+        body = orjson.loads(response.body)
         return make(_check_object(body))
     except orjson.JSONDecodeError as error:
         text = f"$: expected JSON, got {error}, in {_describe(response)}"

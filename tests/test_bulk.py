@@ -1,0 +1,894 @@
+"""What a run over many handles promises: each handle's outcome, bounded work, one end."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from conftest import MakeClient
+
+from tiktok_following import (
+    BadRequestError,
+    BudgetExceededError,
+    ClientClosedError,
+    ConfigurationError,
+    ConnectError,
+    FollowingClient,
+    FollowingError,
+    InsufficientCreditsError,
+    InvalidHandleError,
+    LookupFailedError,
+    LookupStatus,
+    Outcome,
+    PaginationError,
+    ProfileUnavailableError,
+    RequestTimeoutError,
+    RetryPolicy,
+    RunProgress,
+    RunStoppedError,
+    Timeout,
+)
+from tiktok_following._buyer import Buyer
+from tiktok_following._ledger import Ledger
+from tiktok_following.sandbox import Gate, Profile, RecordedRequest, Sandbox, faults
+
+SHORT = [f"short{number}" for number in range(40)]
+
+
+@pytest.fixture(autouse=True)
+def short_lists(sandbox: Sandbox) -> None:
+    rows = sandbox.profile("nasa").accounts
+    for number, handle in enumerate(SHORT):
+        sandbox.set_profile(handle, Profile(accounts=rows[: 10 + number]))
+
+
+async def read(run: Any) -> dict[Any, Outcome]:
+    async with run:
+        return {outcome.given: outcome async for outcome in run}
+
+
+def names(outcome: Outcome) -> list[str]:
+    return [account.handle for account in outcome.accounts]
+
+
+def truth(sandbox: Sandbox, handle: str) -> list[str]:
+    return [account["handle"] for account in sandbox.profile(handle).accounts]
+
+
+def script_later(
+    sandbox: Sandbox, skipped: int, *given: faults.Fault, handle: str | None = None
+) -> None:
+    """Script faults for the requests after the first ones."""
+    left, seen = list(given), 0
+
+    def choose(request: RecordedRequest) -> faults.Fault | None:
+        nonlocal seen
+        if request.route != "following" or handle not in {None, request.handle}:
+            return None
+        seen += 1
+        return left.pop(0) if left and seen > skipped else None
+
+    sandbox.script_by(choose)
+
+
+# --- outcomes
+
+
+async def test_every_handle_has_an_outcome_with_its_whole_list(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    run = client.following_many([*SHORT, "nasa"])
+    outcomes = await read(run)
+    for handle in [*SHORT, "nasa"]:
+        assert names(outcomes[handle]) == truth(sandbox, handle)
+    nasa = outcomes["nasa"].unwrap()
+    assert (nasa.handle, nasa.index, nasa.status) == ("nasa", 40, LookupStatus.FOUND)
+    assert (nasa.total, nasa.pages, nasa.credits) == (95, 4, 4)
+    assert (nasa.complete, nasa.next_cursor, nasa.error) == (True, None, None)
+    assert not nasa.from_store
+    assert not nasa.is_unfinished
+    assert run.usage.credits_charged == client.usage.credits_charged == sandbox.credits_charged
+    assert run.stopped_by is None
+    assert run.summary.progress.done == 41
+    assert str(run.summary).startswith("complete: 41 done, 0 failed, 0 unfinished, 0 skipped; ")
+
+
+async def test_hidden_private_and_missing_profiles_are_answers(client: FollowingClient) -> None:
+    given = ["hidden.profile", "private.profile", "missing.profile", "empty.profile"]
+    outcomes = await read(client.following_many(given))
+    assert [str(outcomes[handle].status) for handle in given] == [
+        "hidden",
+        "private",
+        "not_found",
+        "found",
+    ]
+    assert all(outcome.complete and outcome.error is None for outcome in outcomes.values())
+
+
+async def test_what_is_no_handle_is_an_outcome_and_costs_nothing(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    outcomes = await read(client.following_many(["a b", 7, "nasa"], max_pages=1))  # type: ignore[list-item]
+    assert isinstance(outcomes["a b"].error, InvalidHandleError)
+    assert (outcomes[7].handle, outcomes[7].index, outcomes[7].pages) == (None, 1, 0)
+    with pytest.raises(InvalidHandleError):
+        outcomes[7].unwrap()
+    assert sandbox.credits_charged == 1
+
+
+async def test_a_handle_given_twice_is_looked_up_once(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    run = client.following_many(["short1", "@SHORT1", "short2"])
+    assert list(await read(run)) == ["short1", "short2"]
+    assert run.progress.skipped == 1
+    assert sandbox.credits_charged == 2
+
+
+async def test_without_dedupe_it_is_looked_up_each_time(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    async with client.following_many(["short1", "short1"], dedupe=False) as run:
+        assert [outcome.given async for outcome in run] == ["short1", "short1"]
+    assert sandbox.credits_charged == 2
+
+
+async def test_limits_of_accounts_and_pages_hold_for_each_handle(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    by_rows = await read(client.following_many(["nasa", "short1"], limit_per_handle=40))
+    assert names(by_rows["nasa"]) == truth(sandbox, "nasa")[:40]
+    assert (by_rows["nasa"].pages, by_rows["nasa"].complete) == (2, False)
+    assert by_rows["nasa"].error is None
+    assert by_rows["short1"].complete
+    by_pages = await read(client.following_many(["nasa"], max_pages=3))
+    assert len(by_pages["nasa"].accounts) == 90
+    cursor = by_pages["nasa"].next_cursor
+    rest = await client.following("nasa", cursor=cursor).collect()
+    assert [account.handle for account in rest.accounts] == truth(sandbox, "nasa")[90:]
+
+
+async def test_rows_are_not_kept_when_nobody_wants_them(client: FollowingClient) -> None:
+    outcomes = await read(client.following_many(["nasa"], keep_accounts=False))
+    assert (outcomes["nasa"].accounts, outcomes["nasa"].pages) == ([], 4)
+
+
+async def test_trim_is_asked_for(client: FollowingClient, sandbox: Sandbox) -> None:
+    await read(client.following_many(["nasa"], trim=True))
+    assert all(request.trim == "true" for request in sandbox.requests)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (faults.status(400), BadRequestError),
+        (faults.status(502), LookupFailedError),
+        (faults.repeated_cursor(), PaginationError),
+        (faults.raw(b'{"data": 7}'), FollowingError),
+    ],
+    ids=["400", "502", "circle", "shape"],
+)
+async def test_one_handles_trouble_is_in_its_outcome_alone(
+    make_client: MakeClient, sandbox: Sandbox, fault: faults.Fault, kind: type[FollowingError]
+) -> None:
+    client = make_client(retry=RetryPolicy.none())
+    sandbox.script(*[fault] * 2, handle="short3")
+    run = client.following_many(SHORT[:6])
+    outcomes = await read(run)
+    failed = outcomes.pop("short3")
+    assert isinstance(failed.error, kind)
+    assert (failed.complete, failed.is_unfinished) == (False, False)
+    assert all(outcome.complete for outcome in outcomes.values())
+    assert (run.stopped_by, run.progress.failed, run.progress.done) == (None, 1, 5)
+
+
+async def test_pages_that_were_paid_stay_in_the_outcome_of_a_failure(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    script_later(sandbox, 2, faults.status(400), handle="nasa")
+    outcome = (await read(client.following_many(["nasa"])))["nasa"]
+    assert isinstance(outcome.error, BadRequestError)
+    assert names(outcome) == truth(sandbox, "nasa")[:60]
+    assert (outcome.pages, outcome.credits, outcome.complete) == (2, 2, False)
+    sandbox.clear_script()
+    rest = await client.following("nasa", cursor=outcome.next_cursor).collect()
+    assert [account.handle for account in rest.accounts] == truth(sandbox, "nasa")[60:]
+
+
+async def test_a_list_that_turns_private_in_the_middle_is_not_taken_for_whole(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    def turn(body: dict[str, Any]) -> dict[str, Any]:
+        page = {"nextCursor": None, "hasMore": False}
+        body["data"].update(lookupStatus="private", accounts=[], page=page, totalAccounts=None)
+        return body
+
+    script_later(sandbox, 1, faults.reshaped(turn), handle="nasa")
+    outcome = (await read(client.following_many(["nasa"])))["nasa"]
+    assert isinstance(outcome.error, ProfileUnavailableError)
+    assert (outcome.complete, outcome.status, len(outcome.accounts)) == (False, "private", 30)
+    rest = await client.following("nasa", cursor=outcome.next_cursor).collect()
+    assert [account.handle for account in rest.accounts] == truth(sandbox, "nasa")[30:]
+
+
+# --- order, laziness, back-pressure
+
+
+async def test_outcomes_come_as_they_are_done(client: FollowingClient, sandbox: Sandbox) -> None:
+    gate = Gate()
+    sandbox.script(faults.hold(gate), handle="short0")
+    async with client.following_many(SHORT[:5]) as run:
+        first = [await anext(run) for _ in range(4)]
+        gate.release()
+        last = [outcome async for outcome in run]
+    assert "short0" not in [outcome.handle for outcome in first]
+    assert [outcome.handle for outcome in last] == ["short0"]
+
+
+async def test_ordered_outcomes_come_in_the_order_of_the_input(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    sandbox.script(faults.hold(gate), handle="short0")
+    given = [*SHORT[:5], "a b", "SHORT1", *SHORT[5:]]
+    async with client.following_many(given, ordered=True, concurrency=4) as run:
+        first = asyncio.ensure_future(anext(run))
+        await gate.reached()
+        while sandbox.in_flight > 1:
+            await asyncio.sleep(0.001)
+        assert run.progress.done + run.progress.failed <= 8  # a window, not the whole input
+        assert not first.done()
+        gate.release()
+        outcomes = [await first, *[outcome async for outcome in run]]
+    assert [outcome.given for outcome in outcomes] == [*SHORT[:5], "a b", *SHORT[5:]]
+
+
+async def test_an_input_without_end_is_read_as_it_is_needed(client: FollowingClient) -> None:
+    read_so_far = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read_so_far
+        while True:
+            read_so_far += 1
+            yield f"empty{read_so_far}"
+
+    async with client.following_many(endless(), concurrency=3, max_pages=1) as run:
+        assert read_so_far == 0
+        async for _ in run:
+            assert read_so_far <= 2 * 3 + run.progress.done
+            if run.progress.done > 20:
+                break
+    assert run.stopped_by == "user"
+    assert run.progress.total is None
+    assert run.progress.eta is None
+
+
+async def test_a_slow_consumer_slows_the_workers(client: FollowingClient, sandbox: Sandbox) -> None:
+    async with client.following_many(SHORT, concurrency=2) as run:
+        await anext(run)
+        for _ in range(200):
+            await asyncio.sleep(0.001)
+        assert sandbox.requests_received <= 2 * 2 + 1
+        assert len([outcome async for outcome in run]) == len(SHORT) - 1
+
+
+async def test_there_is_no_task_for_each_handle(client: FollowingClient) -> None:
+    before = len(asyncio.all_tasks())
+    most = 0
+    async with client.following_many(SHORT * 5, dedupe=False, concurrency=3) as run:
+        async for _ in run:
+            most = max(most, len(asyncio.all_tasks()) - before)
+    assert most <= 3 + 1 + 6  # workers, supervisor; the sandbox's connections on this loop
+    assert len(asyncio.all_tasks()) <= before + 6
+
+
+async def test_handles_may_come_from_an_async_iterable(client: FollowingClient) -> None:
+    async def handles() -> AsyncIterator[str]:
+        for handle in SHORT[:5]:
+            await asyncio.sleep(0)
+            yield handle
+
+    assert set(await read(client.following_many(handles()))) == set(SHORT[:5])
+
+
+async def test_an_empty_input_is_a_complete_run(client: FollowingClient) -> None:
+    run = client.following_many([])
+    assert await read(run) == {}
+    assert (run.stopped_by, run.summary.progress.seconds > 0) == (None, True)
+
+
+async def test_an_input_that_fails_ends_the_run_and_is_heard_of(client: FollowingClient) -> None:
+    def broken() -> Iterator[str]:
+        yield from SHORT[:3]
+        raise LookupError("the file is gone")
+
+    async with client.following_many(broken(), concurrency=1) as run:
+        assert [(await anext(run)).handle for _ in range(3)] == SHORT[:3]
+        with pytest.raises(LookupError, match="the file is gone"):
+            await anext(run)
+    assert run.stopped_by == "cancelled"
+
+
+async def test_concurrency_bounds_the_handles_under_way(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    await read(client.following_many(SHORT, concurrency=3))
+    assert sandbox.peak_in_flight <= 3
+
+
+# --- pages
+
+
+async def test_pages_can_be_streamed_instead(client: FollowingClient, sandbox: Sandbox) -> None:
+    outcomes: list[Outcome] = []
+    rows: dict[str, list[str]] = {}
+    async with client.following_many([*SHORT[:5], "nasa", "a b"]) as run:
+        async for page in run.pages(on_outcome=outcomes.append):
+            rows.setdefault(page.handle, []).extend(account.handle for account in page.accounts)
+    assert rows == {handle: truth(sandbox, handle) for handle in [*SHORT[:5], "nasa"]}
+    assert {outcome.given for outcome in outcomes} == {*SHORT[:5], "nasa", "a b"}
+    assert all(outcome.accounts == [] for outcome in outcomes)
+    assert run.progress.done == 6
+
+
+async def test_a_slow_consumer_of_pages_slows_the_workers(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    async with client.following_many(["large.profile"], concurrency=1) as run:
+        pages = run.pages()
+        await anext(pages)
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        assert sandbox.requests_received <= 4
+        assert len([page async for page in pages]) == 134 - 1
+
+
+async def test_leaving_a_stream_of_pages_leaves_nothing_behind(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    outcomes: list[Outcome] = []
+    async with client.following_many(["large.profile", "nasa"], concurrency=2) as run:
+        async for _ in run.pages(on_outcome=outcomes.append):
+            break
+    assert run.stopped_by == "user"
+    assert {outcome.handle for outcome in outcomes} == {"large.profile", "nasa"}
+    assert sum(outcome.pages for outcome in outcomes) == sandbox.credits_charged
+
+
+async def test_a_run_gives_outcomes_or_pages_and_is_entered_first(client: FollowingClient) -> None:
+    run = client.following_many(SHORT)
+    with pytest.raises(ConfigurationError, match="entered first"):
+        await anext(run)
+    async with run:
+        await anext(run)
+        with pytest.raises(ConfigurationError, match="not both"):
+            await anext(run.pages())
+    with pytest.raises(ConfigurationError, match="used once"):
+        await run.__aenter__()
+    async with client.following_many(SHORT, ordered=True) as run:
+        with pytest.raises(ConfigurationError, match="as they land"):
+            await anext(run.pages())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"concurrency": 0},
+        {"limit_per_handle": 0},
+        {"max_pages": 0},
+        {"max_credits": -1},
+        {"max_errors": 0},
+        {"stall_timeout": 0},
+        {"drain_timeout": -1},
+        {"on_insufficient_credits": "beg"},
+        {"store": "a.db", "dedupe": False},
+        {"handles": "nasa"},
+    ],
+    ids=str,
+)
+def test_an_option_that_cannot_work_is_refused_at_once(options: dict[str, Any]) -> None:
+    client = FollowingClient("sfk_test_nothing", base_url="http://localhost:1")
+    with pytest.raises(ConfigurationError):
+        client.following_many(**{"handles": SHORT, **options})
+
+
+# --- what ends a run
+
+
+async def test_a_budget_is_met_exactly_and_every_begun_handle_tells(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    run = client.following_many(["nasa", *SHORT], max_credits=10, concurrency=7)
+    outcomes = await read(run)
+    assert sandbox.credits_charged == run.usage.credits_charged == 10
+    assert run.stopped_by == "budget"
+    assert isinstance(run.summary.error, BudgetExceededError)
+    left = [outcome for outcome in outcomes.values() if outcome.error is not None]
+    assert left
+    for outcome in left:
+        assert isinstance(outcome.error, BudgetExceededError)
+        assert outcome.is_unfinished
+        assert outcome.error.handle == outcome.handle
+    assert run.progress.unfinished == len(left)
+    assert sum(outcome.pages for outcome in outcomes.values()) == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(401, "unauthorized"), (403, "forbidden"), (404, "wrong_route")]
+)
+async def test_what_speaks_of_no_handle_ends_the_run_once(
+    client: FollowingClient, sandbox: Sandbox, status: int, reason: str
+) -> None:
+    gate = Gate()
+    sandbox.script(faults.hold(gate, then=faults.status(status)), handle="short0")
+    sandbox.script(*[faults.hold(gate) for _ in range(2)], handle="short1")
+    async with client.following_many(SHORT, concurrency=2) as run:
+        first = asyncio.ensure_future(anext(run))
+        await gate.reached(2)
+        gate.release()
+        outcomes = [await first, *[outcome async for outcome in run]]
+    assert run.stopped_by == reason
+    assert sandbox.requests_received <= 3
+    assert {outcome.handle for outcome in outcomes if outcome.error} >= {"short0"}
+    assert all(outcome.is_unfinished for outcome in outcomes if outcome.error)
+
+
+async def test_out_of_credits_ends_the_run(client: FollowingClient, sandbox: Sandbox) -> None:
+    sandbox.credits_left = 12
+    run = client.following_many(["nasa", *SHORT], concurrency=5)
+    outcomes = await read(run)
+    assert run.stopped_by == "out_of_credits"
+    assert isinstance(run.summary.error, InsufficientCreditsError)
+    assert sum(outcome.pages for outcome in outcomes.values()) == 12
+    assert all(
+        isinstance(outcome.error, InsufficientCreditsError) and outcome.is_unfinished
+        for outcome in outcomes.values()
+        if not outcome.complete
+    )
+
+
+async def test_out_of_credits_can_be_waited_out(make_client: MakeClient, sandbox: Sandbox) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=0.01, max_backoff=0.02))
+    sandbox.credits_left = 5
+    async with client.following_many(
+        ["nasa", *SHORT], on_insufficient_credits="wait", concurrency=4, stall_timeout=0.2
+    ) as run:
+        outcomes = [await anext(run)]
+        while sum(request.route == "balance" for request in sandbox.requests) < 6:
+            await asyncio.sleep(0.01)
+        refused = sum(request.route == "following" for request in sandbox.requests) - 5
+        assert refused <= 4
+        sandbox.credits_left = 1_000
+        outcomes += [outcome async for outcome in run]
+    assert run.stopped_by is None
+    assert all(outcome.complete for outcome in outcomes)
+    assert len(outcomes) == 41
+
+
+async def test_a_run_that_waits_for_credits_can_be_stopped(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.credits_left = 0
+    async with client.following_many(SHORT, on_insufficient_credits="wait") as run:
+        first = asyncio.ensure_future(anext(run))
+        while not any(request.route == "balance" for request in sandbox.requests):
+            await asyncio.sleep(0.001)
+        run.stop()
+        outcome = await first
+        assert isinstance(outcome.error, RunStoppedError)
+        assert outcome.error.reason == "user"
+    assert run.stopped_by == "user"
+
+
+async def test_a_key_revoked_while_waiting_for_credits_ends_the_run(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.credits_left = 0
+    sandbox.script(faults.status(400), faults.status(401), route="balance")
+    run = client.following_many(SHORT, on_insufficient_credits="wait")
+    await read(run)
+    assert run.stopped_by == "unauthorized"
+
+
+async def test_too_many_failures_end_the_run(make_client: MakeClient, sandbox: Sandbox) -> None:
+    client = make_client(retry=RetryPolicy.none())
+    sandbox.script(*[faults.status(400)] * 40)
+    run = client.following_many(["a b", *SHORT], max_errors=3, concurrency=1)
+    outcomes = await read(run)
+    assert run.stopped_by == "errors"
+    assert isinstance(run.summary.error, RunStoppedError)
+    assert isinstance(run.summary.error.__cause__, BadRequestError)
+    assert list(outcomes) == ["a b", "short0", "short1", "short2"]  # the first was no lookup
+
+
+async def test_silence_ends_the_run_as_no_progress_and_fails_no_handle(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.terms.max_in_flight, sandbox.terms.retry_after = 0, 0.02
+    run = client.following_many(SHORT, stall_timeout=0.2, concurrency=5)
+    outcomes = await read(run)
+    assert run.stopped_by == "no_progress"
+    assert (run.progress.failed, run.progress.unfinished) == (0, len(outcomes))
+    assert sandbox.credits_charged == 0
+
+
+async def test_a_pause_too_long_to_wait_for_ends_the_run(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(503, retry_after=3600))
+    run = client.following_many(SHORT, concurrency=2)
+    await read(run)
+    assert (run.stopped_by, run.progress.failed) == ("no_progress", 0)
+    assert getattr(run.summary.error, "retry_after", None) == 3600
+
+
+async def test_shared_pauses_do_not_count_against_a_handle(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(deadline=0.25)
+    sandbox.script(*[faults.status(503, retry_after=0.05)] * 8)
+    run = client.following_many(SHORT[:3], concurrency=1)
+    assert all(outcome.complete for outcome in (await read(run)).values())
+    assert run.usage.pauses == 8
+
+
+async def test_the_deadline_bounds_a_pages_own_attempts(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(deadline=0.05)
+    gate = Gate()
+    sandbox.script(faults.hold(gate), handle="short0")
+    outcomes = await read(client.following_many(SHORT[:2]))
+    gate.release()
+    assert isinstance(outcomes["short0"].error, TimeoutError)
+    assert outcomes["short1"].complete
+
+
+async def test_an_api_that_cannot_be_reached_at_the_start_ends_the_run_at_once() -> None:
+    retry = RetryPolicy(initial_backoff=0.001, max_backoff=0.002)
+    async with FollowingClient(
+        "sfk_test_nobody", base_url="http://127.0.0.1:9", retry=retry
+    ) as client:
+        run = client.following_many(SHORT, concurrency=3)
+        outcomes = await read(run)
+    assert run.stopped_by == "no_progress"
+    assert run.progress.failed == 0
+    assert all(outcome.is_unfinished for outcome in outcomes.values())
+
+
+async def test_an_outage_in_the_middle_is_sat_out(make_client: MakeClient) -> None:
+    retry = RetryPolicy(initial_backoff=0.001, max_backoff=0.005, max_attempts=2)
+    first = Sandbox(totals=(10, 20))
+    await first.start()
+    port = int(first.base_url.rpartition(":")[2])
+    client = make_client(base_url=first.base_url, retry=retry)
+    async with client.following_many([f"user{n}" for n in range(30)], concurrency=2) as run:
+        outcomes = [await anext(run) for _ in range(5)]
+        await first.close()
+        rest = asyncio.ensure_future(anext(run))
+        while client.usage.outcomes.get("ConnectError", 0) < 6:
+            await asyncio.sleep(0.001)
+        async with Sandbox(totals=(10, 20), port=port):
+            outcomes += [await rest, *[outcome async for outcome in run]]
+    assert run.stopped_by is None
+    lost = [outcome for outcome in outcomes if outcome.error is not None]
+    assert len(outcomes) == 30
+    assert len(lost) <= 2  # at most what was under way when the server went
+    assert run.progress.done >= 28
+
+
+async def test_an_outage_that_lasts_ends_the_run_with_its_handles_pending(
+    make_client: MakeClient,
+) -> None:
+    retry = RetryPolicy(initial_backoff=0.001, max_backoff=0.005, max_attempts=2)
+    server = Sandbox(totals=(10, 20))
+    await server.start()
+    client = make_client(base_url=server.base_url, retry=retry)
+    given = [f"user{n}" for n in range(30)]
+    async with client.following_many(given, concurrency=1, stall_timeout=0.2) as run:
+        await anext(run)
+        await server.close()
+        rest = [outcome async for outcome in run]
+    assert run.stopped_by == "no_progress"
+    assert rest[-1].is_unfinished
+    assert len(rest) < 10
+
+
+async def test_one_who_cannot_connect_while_others_can_fails_alone(make_client: MakeClient) -> None:
+    """An answer to somebody else says that the API is there."""
+    client = make_client()
+    ledger = Ledger()
+    run = client.following_many(SHORT)
+    buyer = Buyer(client._engine, client._options, run._run, ledger, lambda *_: None)
+    page, _ = await buyer.buy("nasa", None, ledger)
+    assert page.handle == "nasa"
+    error = ConnectError("refused")
+    with pytest.raises(ConnectError):
+        await buyer._sit_out(error, 0.0, 1, ledger)
+
+
+async def test_a_retry_without_budget_leaves_the_handle_for_the_next_run(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(502, billed=True))
+    run = client.following_many(["nasa"], max_credits=1)
+    outcome = (await read(run))["nasa"]
+    assert outcome.is_unfinished
+    assert (run.stopped_by, run.progress.failed) == ("budget", 0)
+    assert sandbox.credits_charged == 1
+
+
+async def test_a_client_closed_meanwhile_ends_the_run(client: FollowingClient) -> None:
+    async with client.following_many(SHORT, concurrency=1) as run:
+        await anext(run)
+        await client.close()
+        rest = [outcome async for outcome in run]
+    assert run.stopped_by == "cancelled"
+    assert all(isinstance(o.error, (ClientClosedError, type(None))) for o in rest)
+
+
+# --- stopping
+
+
+async def test_stop_lets_what_is_under_way_land_and_hands_it_over(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    sandbox.script(*[faults.hold(gate) for _ in range(3)])
+    async with client.following_many(["nasa", *SHORT], concurrency=3) as run:
+        first = asyncio.ensure_future(anext(run))
+        await gate.reached(3)
+        run.stop()
+        assert run.stopped_by == "user"
+        gate.release()
+        outcomes = [await first, *[outcome async for outcome in run]]
+    assert sandbox.credits_charged == sum(outcome.pages for outcome in outcomes) == 3
+    by_handle = {outcome.handle: outcome for outcome in outcomes}
+    assert set(by_handle) == {"nasa", "short0", "short1"}
+    nasa = by_handle["nasa"]
+    assert isinstance(nasa.error, RunStoppedError)
+    assert (nasa.is_unfinished, len(nasa.accounts), nasa.complete) == (True, 30, False)
+    assert nasa.next_cursor
+    assert by_handle["short0"].complete
+    assert run.usage.credits_at_risk == 0
+    run.stop()
+    assert run.stopped_by == "user"
+
+
+async def test_what_landed_after_the_block_was_left_can_still_be_read(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    script_later(sandbox, 1, *[faults.hold(gate) for _ in range(2)])
+    async with client.following_many(SHORT, concurrency=2) as run:
+        await anext(run)
+        await gate.reached(2)
+        asyncio.get_running_loop().call_later(0.02, gate.release)
+    left = [outcome async for outcome in run]
+    assert sum(outcome.pages for outcome in left) + 1 == sandbox.credits_charged == 3
+
+
+async def test_a_run_left_before_it_began_buys_nothing(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    run = client.following_many(SHORT)
+    run.stop()
+    async with run:
+        assert run.stopped_by is None
+    assert run.stopped_by == "user"
+    assert [outcome async for outcome in run] == []
+    assert sandbox.requests_received == 0
+
+
+async def test_a_stop_does_not_wait_for_a_slow_input(client: FollowingClient) -> None:
+    forever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def handles() -> AsyncIterator[str]:
+        yield "nasa"
+        await forever
+
+    async with client.following_many(handles(), concurrency=2) as run:
+        assert (await anext(run)).complete
+        run.stop()
+        assert [outcome async for outcome in run] == []
+
+
+async def test_a_stop_does_not_wait_for_pauses_and_backoffs(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=60, max_backoff=60))
+    sandbox.script(faults.status(500), handle="short0")
+    sandbox.script(faults.status(503, retry_after=60), handle="short1")
+    async with client.following_many(SHORT[:3], concurrency=3) as run:
+        first = asyncio.ensure_future(anext(run))
+        while client.throttle.paused_for == 0 or sandbox.in_flight:
+            await asyncio.sleep(0.001)
+        run.stop()
+        async with asyncio.timeout(5):
+            outcomes = [await first, *[outcome async for outcome in run]]
+    assert {outcome.handle for outcome in outcomes if outcome.is_unfinished} >= {
+        "short0",
+        "short1",
+    }
+
+
+async def test_what_does_not_land_in_time_is_booked_at_risk(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    sandbox.script(*[faults.hold(gate) for _ in range(2)])
+    async with client.following_many(SHORT, concurrency=2, drain_timeout=0.02) as run:
+        first = asyncio.ensure_future(anext(run))
+        await gate.reached(2)
+        run.stop()
+        outcomes = [await first, *[outcome async for outcome in run]]
+    gate.release()
+    assert len(outcomes) == 2
+    assert all(isinstance(outcome.error, RunStoppedError) for outcome in outcomes)
+    assert [outcome.error.handle for outcome in outcomes if hasattr(outcome.error, "handle")] == []
+    assert (run.usage.credits_charged, run.usage.credits_at_risk) == (0, 2)
+    assert sandbox.credits_charged == 2
+
+
+async def test_cancelling_the_consumer_drains(client: FollowingClient, sandbox: Sandbox) -> None:
+    gate = Gate()
+    sandbox.script(*[faults.hold(gate) for _ in range(2)])
+    run = client.following_many(["nasa", "short1"], concurrency=2)
+    task = asyncio.ensure_future(read(run))
+    await gate.reached(2)
+    task.cancel()
+    while run.stopped_by is None:
+        await asyncio.sleep(0)
+    assert not task.done()
+    gate.release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert run.stopped_by == "cancelled"
+    assert run.usage.credits_at_risk == 0
+    assert sum(outcome.pages for outcome in [o async for o in run]) == sandbox.credits_charged == 2
+
+
+async def test_a_second_cancellation_leaves_at_once(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    sandbox.script(*[faults.hold(gate) for _ in range(2)])
+    before = asyncio.all_tasks()
+    run = client.following_many(["nasa", "short1"], concurrency=2)
+    task = asyncio.ensure_future(read(run))
+    await gate.reached(2)
+    task.cancel()
+    while run.stopped_by is None:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert run.usage.credits_at_risk == 2
+    assert (client.throttle.in_flight, client.throttle.waiting) == (0, 0)
+    gate.release()
+    while sandbox.in_flight:
+        await asyncio.sleep(0.001)
+    left = {task for task in asyncio.all_tasks() - before if "sandbox" not in repr(task.get_coro())}
+    assert not [
+        task for task in left if "tiktok_following" in repr(task) and "web" not in repr(task)
+    ]
+
+
+async def test_a_run_whose_supervisor_is_cancelled_ends_all_the_same(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    """As `asyncio.run` does with every task after a second Ctrl-C."""
+    gate = Gate()
+    sandbox.script(*[faults.hold(gate) for _ in range(2)])
+    run = client.following_many(SHORT, concurrency=2)
+
+    async def cancel_within() -> None:
+        async with run:
+            first = asyncio.ensure_future(anext(run))
+            await gate.reached(2)
+            assert run._crew is not None
+            run._crew._supervisor.cancel()
+            assert (await first).is_unfinished
+
+    with pytest.raises(asyncio.CancelledError):
+        await cancel_within()
+    gate.release()
+    assert run.stopped_by == "cancelled"
+    assert run.usage.credits_at_risk == 2
+
+
+# --- progress
+
+
+async def test_progress_is_told_and_ends_with_the_last_word(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    told: list[RunProgress] = []
+    run = client.following_many(["nasa", *SHORT, "a b", "NASA"], on_progress=told.append)
+    await read(run)
+    last = told[-1]
+    assert last == run.progress == run.summary.progress
+    assert (last.done, last.failed, last.skipped, last.total) == (41, 1, 1, 43)
+    assert last.pages == sandbox.credits_charged == last.usage.credits_charged
+    assert last.accounts == 95 + sum(10 + number for number in range(40))
+    assert last.pages_per_second == last.pages / last.seconds
+    assert last.eta == 0
+    assert (last.in_flight, last.paused_for) == (0, 0)
+
+
+async def test_progress_before_the_run_says_nothing_was_done(client: FollowingClient) -> None:
+    progress = client.following_many(SHORT).progress
+    assert (progress.done, progress.pages, progress.seconds, progress.total) == (0, 0, 0.0, 40)
+    assert (progress.pages_per_second, progress.eta) == (0.0, None)
+
+
+async def test_a_progress_callback_that_fails_breaks_no_run(
+    client: FollowingClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
+
+    def fail(_: RunProgress) -> None:
+        nonlocal calls
+        calls += 1
+        raise ZeroDivisionError
+
+    run = client.following_many(SHORT, on_progress=fail, stall_timeout=0.05)
+    with caplog.at_level(logging.ERROR, "tiktok_following"):
+        assert len(await read(run)) == 40
+    assert calls == 1
+    assert "on_progress failed" in caplog.text
+
+
+async def test_an_outcome_callback_that_fails_ends_the_run_and_is_heard_of(
+    client: FollowingClient,
+) -> None:
+    def fail(_: Outcome) -> None:
+        raise ZeroDivisionError
+
+    async with client.following_many(SHORT, concurrency=1) as run:
+        pages = run.pages(on_outcome=fail)
+        await anext(pages)
+        with pytest.raises(ZeroDivisionError):
+            await anext(pages)
+
+
+async def test_a_run_counts_under_the_clients_own_budget(make_client: MakeClient) -> None:
+    client = make_client(max_credits=6)
+    await client.following_page("nasa")
+    run = client.following_many(SHORT, max_credits=100)
+    await read(run)
+    assert (run.stopped_by, run.usage.credits_charged, client.usage.credits_charged) == (
+        "budget",
+        5,
+        6,
+    )
+
+
+async def test_two_runs_of_one_client_share_its_throttle_and_keep_their_own_books(
+    client: FollowingClient,
+) -> None:
+    runs = [client.following_many(SHORT[:n], max_credits=n) for n in (7, 9)]
+    await asyncio.gather(*map(read, runs))
+    assert [run.usage.credits_charged for run in runs] == [7, 9]
+
+
+async def test_a_read_timeout_of_one_handle_fails_it_alone(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(timeout=Timeout(read=0.2), retry=RetryPolicy.none())
+    gate = Gate()
+    sandbox.script(faults.hold(gate), handle="short0")
+    outcomes = await read(client.following_many(SHORT[:4]))
+    gate.release()
+    assert isinstance(outcomes["short0"].error, RequestTimeoutError)
+    assert outcomes["short0"].credits == 0
+    assert sum(outcome.complete for outcome in outcomes.values()) == 3
+
+
+async def test_without_a_deadline_a_page_may_take_what_it_takes(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(503, retry_after=0.02), faults.status(500))
+    run = make_client(deadline=None).following_many(SHORT[:2])
+    assert all(outcome.complete for outcome in (await read(run)).values())

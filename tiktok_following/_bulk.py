@@ -1,0 +1,223 @@
+"""Many handles, as their consumer sees them: a run to enter, iterate, watch and stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from os import PathLike
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from ._config import Options, RunOptions, make_origin
+from ._crew import Crew, Tally
+from ._engine import Engine
+from ._errors import ConfigurationError
+from ._feed import Feed, Handles
+from ._ledger import Ledger
+from ._models import FollowingPage, Usage
+from ._outcomes import Outcome, RunProgress, RunSummary, StoppedBy
+
+if TYPE_CHECKING:
+    from ._session import StoreSession
+
+_logger = logging.getLogger("tiktok_following")
+
+OnProgress = Callable[[RunProgress], object]
+OnOutcome = Callable[[Outcome], object]
+
+
+class FollowingRun:
+    """A run over many handles; made by `FollowingClient.following_many`, which says how to use it.
+
+    It is entered with ``async with``, and begins when its outcomes, or its `pages`, are first asked
+    for. Iterated after the block it gives what landed and was not taken before.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        handles: Handles,
+        options: Options,
+        run: RunOptions,
+        ledger: Ledger,
+        *,
+        store: str | PathLike[str] | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        if isinstance(handles, (str, bytes)):
+            raise ConfigurationError("handles are many: a list of texts, not one text")
+        if store is not None and not run.dedupe:
+            raise ConfigurationError("a store holds each handle once, dedupe=False cannot be")
+        self._engine = engine
+        self._feed = Feed(handles, dedupe=run.dedupe and store is None)
+        self._options = options
+        self._run = run
+        self._ledger = ledger
+        self._store = store
+        self._on_progress = on_progress
+        self._crew: Crew | None = None
+        self._gives: type[Outcome | FollowingPage] | None = None
+        self._began_at = self._ended_at = 0.0
+        self._previous_at_risk = 0
+
+    async def __aenter__(self) -> Self:
+        if self._crew is not None:
+            raise ConfigurationError("a run is used once: call following_many again")
+        self._engine.transport.open()
+        session = None if self._store is None else self._open_store(self._store)
+        self._began_at = time.monotonic()
+        self._crew = Crew(
+            self._engine, self._feed, self._options, self._run, self._ledger, session=session
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        crew = self._enter(None)
+        is_cancelled = kind is not None and not issubclass(kind, Exception)
+        crew.end("cancelled" if is_cancelled and kind is not GeneratorExit else "user")
+        await crew.join()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        outcome: Outcome | None = await self._enter(Outcome).outbox.get()
+        if outcome is None:
+            self._raise_failure()
+            raise StopAsyncIteration
+        return outcome
+
+    async def pages(
+        self, *, on_outcome: OnOutcome | None = None
+    ) -> AsyncGenerator[FollowingPage, None]:
+        """Iterate over the pages of all handles as they land, those of the store included.
+
+        For lists too big to hold. The pages of one handle come in their order, those of several
+        mixed; each says which handle it is of.
+
+        Args:
+            on_outcome: Called with each handle's outcome, which then has no accounts.
+
+        Raises:
+            ConfigurationError: The run is `ordered`, or was iterated for outcomes.
+        """
+        if self._run.ordered:
+            raise ConfigurationError("pages come as they land: ordered=True is for outcomes")
+        crew = self._enter(FollowingPage, on_outcome)
+        while (page := await crew.outbox.get()) is not None:
+            yield page
+        self._raise_failure()
+
+    def stop(self) -> None:
+        """End the run: nothing more is asked for, what is under way lands within `drain_timeout`.
+
+        Go on iterating for what lands; or leave the block, which waits for it.
+        """
+        if self._crew is not None:
+            self._crew.end("user")
+
+    @property
+    def stopped_by(self) -> StoppedBy | None:
+        """Why the run ended, or is ending, before all handles were done; `None` if it does not."""
+        return None if self._crew is None else self._crew.stopped_by
+
+    @property
+    def previous_at_risk(self) -> int:
+        """Credits that pages in flight may have cost when an earlier run on the store died."""
+        return self._previous_at_risk
+
+    @property
+    def usage(self) -> Usage:
+        """What the run cost so far."""
+        return self._ledger.usage
+
+    @property
+    def progress(self) -> RunProgress:
+        """How the run stands now."""
+        crew, throttle = self._crew, self._engine.pages.state
+        tally = Tally() if crew is None else crew.tally
+        end = self._ended_at or time.monotonic()
+        return RunProgress(
+            done=tally.done,
+            failed=tally.failed,
+            skipped=self._feed.skipped + (0 if crew is None else crew.skipped),
+            unfinished=tally.unfinished,
+            from_store=tally.from_store,
+            in_flight=throttle.in_flight,
+            pages=0 if crew is None else crew.walker.pages,
+            accounts=0 if crew is None else crew.walker.accounts,
+            usage=self._ledger.usage,
+            seconds=end - self._began_at if self._began_at else 0.0,
+            limit=throttle.limit,
+            paused_for=throttle.paused_for,
+            total=self._feed.total,
+        )
+
+    @property
+    def summary(self) -> RunSummary:
+        """What the run did; final after the block."""
+        return RunSummary(
+            progress=self.progress,
+            stopped_by=self.stopped_by,
+            error=None if self._crew is None else self._crew.cause,
+            previous_at_risk=self._previous_at_risk,
+        )
+
+    def _enter(self, gives: type[Any] | None, on_outcome: OnOutcome | None = None) -> Crew:
+        """Begin to give outcomes or pages, unless begun."""
+        crew = self._crew
+        if crew is None:
+            raise ConfigurationError("a run is entered first: async with client.following_many(…)")
+        if gives is not None and self._gives not in {None, gives}:
+            raise ConfigurationError("a run gives outcomes or pages, not both")
+        self._gives = self._gives or gives
+        if self._gives is None:
+            crew.end("user")  # left before it began
+        is_for_pages = self._gives is FollowingPage
+        crew.start(self._watch, (on_outcome or _ignore) if is_for_pages else None)
+        return crew
+
+    def _watch(self) -> None:
+        if self._crew is not None and self._crew.is_over and not self._ended_at:
+            self._ended_at = time.monotonic()
+        if self._on_progress is None:
+            return
+        try:
+            self._on_progress(self.progress)
+        except Exception:
+            _logger.exception("on_progress failed, and is not called again")
+            self._on_progress = None
+
+    def _raise_failure(self) -> None:
+        if self._crew is not None and self._crew.failure is not None:
+            raise self._crew.failure
+
+    def _open_store(self, path: str | PathLike[str]) -> StoreSession:
+        from ._session import open_store  # noqa: PLC0415 - SQLite, for who has a store
+
+        run = attrs.asdict(self._run)
+        session = open_store(
+            path,
+            origin=make_origin(self._engine.base_url),
+            trim=self._run.trim,
+            concurrency=self._run.concurrency,
+            risk_per_lookup=1 + self._options.retry.ambiguous_retries,
+            options={**run, "max_credits": self._ledger.max_credits},
+        )
+        self._previous_at_risk = session.previous_at_risk
+        if session.previous_at_risk:
+            text = "an earlier run died: what was in flight may have cost %d credits"
+            _logger.warning(text, session.previous_at_risk)
+        return session
+
+
+def _ignore(_: Outcome) -> None:
+    pass

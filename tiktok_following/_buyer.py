@@ -1,0 +1,206 @@
+"""Buys the pages of a run: what speaks of no handle is waited for, or ends the run once.
+
+The law: a handle fails only by what was said of it. Being out of credits, an API that nobody can
+reach and a pause too long to wait for are the run's matter.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ._config import Options, RunOptions
+from ._engine import Engine
+from ._errors import (
+    APIError,
+    AuthenticationError,
+    BudgetExceededError,
+    ClientClosedError,
+    ConnectError,
+    FollowingError,
+    InsufficientCreditsError,
+    NotFoundError,
+    PermissionDeniedError,
+    RequestError,
+    RunStoppedError,
+)
+from ._ledger import Ledger
+from ._models import FollowingPage
+from ._outcomes import StoppedBy
+from ._retry import is_retryable
+from ._store_errors import StoreError
+from ._wire import is_refusal
+
+End = Callable[[StoppedBy, FollowingError], None]
+
+_MIN_POLL = 0.05
+"""Seconds between two looks at the balance, at least."""
+_REASONS: dict[type[FollowingError], StoppedBy] = {
+    InsufficientCreditsError: "out_of_credits",
+    BudgetExceededError: "budget",
+    AuthenticationError: "unauthorized",
+    PermissionDeniedError: "forbidden",
+    NotFoundError: "wrong_route",
+    ClientClosedError: "cancelled",
+}
+
+
+def find_reason(error: FollowingError, ledger: Ledger) -> StoppedBy | None:
+    """Tell what an error says of the whole run; `None` if it speaks of one handle alone.
+
+    Args:
+        error: How a lookup ended.
+        ledger: Who paid for it.
+    """
+    if isinstance(error, RunStoppedError):
+        return "user"
+    if isinstance(error, StoreError):
+        return "store"
+    if is_refusal(error):
+        return "no_progress"  # a pause longer than the policy waits for
+    if is_retryable(error) and _is_out_of_budget(ledger):
+        return "budget"  # it would have been tried again
+    return _REASONS.get(type(error))
+
+
+def _is_out_of_budget(ledger: Ledger) -> bool:
+    block = ledger.find_block()
+    return ledger.find_stop() is not None or (block is not None and block.is_spent())
+
+
+class Buyer:
+    """Buys pages for all workers of a run.
+
+    Args:
+        engine: The client's.
+        options: The client's.
+        run: The run's.
+        ledger: The run's.
+        end: Ends the run.
+    """
+
+    def __init__(
+        self, engine: Engine, options: Options, run: RunOptions, ledger: Ledger, end: End
+    ) -> None:
+        self._engine = engine
+        self._options = options
+        self._run = run
+        self._ledger = ledger
+        self._end = end
+        self._under_way = 0
+        self._quiet_since = 0.0
+        """Since when pages are asked for and nothing is answered."""
+        self._answered_at = float("-inf")
+        self._looks = 0
+        """Looks at the balance since the last page."""
+        self._has_credits = asyncio.Event()
+        self._has_credits.set()
+        self._poller: asyncio.Task[None] | None = None
+
+    async def buy(
+        self, handle: str, cursor: str | None, ledger: Ledger
+    ) -> tuple[FollowingPage, bytes]:
+        """Buy one page, with its body.
+
+        Raises:
+            FollowingError: It could not be had, or the run is over.
+        """
+        self._begin()
+        try:
+            return await self._buy_or_wait(handle, cursor, ledger)
+        finally:
+            self._under_way -= 1
+
+    def is_stalled(self, now: float) -> bool:
+        """Tell whether pages are asked for, and none was answered for `stall_timeout` seconds."""
+        since = max(self._quiet_since, self._answered_at)
+        return self._under_way > 0 and now - since >= self._run.stall_timeout
+
+    def wake(self) -> None:
+        """Let those who wait for credits see that the run is over."""
+        self._has_credits.set()
+
+    async def close(self) -> None:
+        """End the look-out for credits."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+
+    def _begin(self) -> None:
+        """Count a page that is asked for: only meanwhile silence means something."""
+        if self._under_way == 0:
+            self._quiet_since = time.monotonic()
+        self._under_way += 1
+
+    async def _buy_or_wait(
+        self, handle: str, cursor: str | None, ledger: Ledger
+    ) -> tuple[FollowingPage, bytes]:
+        failures = 0
+        while True:
+            began = time.monotonic()
+            try:
+                return await self._buy(handle, cursor, ledger)
+            except InsufficientCreditsError:
+                if self._run.on_insufficient_credits == "stop":
+                    raise
+                await self._wait_for_credits()
+            except ConnectError as error:
+                failures += 1
+                await self._sit_out(error, began, failures, ledger)
+
+    async def _buy(
+        self, handle: str, cursor: str | None, ledger: Ledger
+    ) -> tuple[FollowingPage, bytes]:
+        try:
+            bought = await self._engine.buy(
+                handle, cursor, ledger, self._options, trim=self._run.trim
+            )
+        except APIError as error:
+            if not is_refusal(error):
+                self._answered_at = time.monotonic()
+            raise
+        self._answered_at = time.monotonic()
+        self._looks = 0
+        return bought
+
+    async def _sit_out(
+        self, error: ConnectError, began: float, failures: int, ledger: Ledger
+    ) -> None:
+        """Wait for the API to be reachable again, unless it is for others, or never was."""
+        if self._answered_at >= began:
+            raise error
+        if self._answered_at == float("-inf"):
+            self._end("no_progress", error)
+            raise error
+        await self._engine.pages.back_off(ledger, self._options.retry.backoff(failures + 3))
+
+    async def _wait_for_credits(self) -> None:
+        """Wait until there are credits, or the run is over; that is no silence."""
+        if self._poller is None or self._poller.done():
+            self._has_credits.clear()
+            self._poller = asyncio.create_task(self._poll_balance())
+        self._under_way -= 1
+        try:
+            await self._has_credits.wait()
+        finally:
+            self._begin()
+
+    async def _poll_balance(self) -> None:
+        """Ask for the balance, less and less often, until there is one."""
+        try:
+            while self._ledger.stop is None:
+                self._looks += 1
+                seconds = max(_MIN_POLL, self._options.retry.backoff(self._looks))
+                await self._engine.pages.back_off(self._ledger, seconds)
+                if self._ledger.stop is None and await self._has_balance():
+                    return
+        finally:
+            self._has_credits.set()
+
+    async def _has_balance(self) -> bool:
+        try:
+            return (await self._engine.ask_balance(self._options)).balance > 0
+        except AuthenticationError as error:
+            self._end("unauthorized", error)
+        except RequestError:
+            pass  # asked again, later
+        return False

@@ -1,0 +1,295 @@
+"""The workers of a run, and who watches over them: the only file that makes tasks of handles.
+
+The law: no task per handle, every task has an owner that awaits it, and what was begun is ended
+with an outcome whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ._buyer import Buyer
+from ._config import Options, RunOptions
+from ._engine import Engine
+from ._errors import FollowingError, RunStoppedError
+from ._feed import Feed, Item
+from ._ledger import Ledger
+from ._lookups import Lookup
+from ._models import FollowingPage
+from ._outbox import Outbox
+from ._outcomes import Outcome, StoppedBy
+from ._store_errors import StoreError
+from ._walk import Walker
+
+if TYPE_CHECKING:
+    from ._session import StoreSession
+
+_logger = logging.getLogger("tiktok_following")
+
+_TICK = 0.5
+"""Seconds between two looks at how the run stands, at most."""
+_WINDOW = 2
+"""How many outcomes, or pages, there may be for the consumer: this many times the concurrency."""
+
+
+@attrs.define(eq=False)
+class _Work:
+    """One handle in the hands of a worker."""
+
+    number: int
+    """Its place among the handles that were not passed over before the store was asked."""
+    outcome: Outcome
+    lookup: Lookup | None = None
+    has_started: bool = False
+    """Whether it is one of those that `concurrency` allows under way."""
+
+
+@attrs.define
+class Tally:
+    """The handles of a run, counted as they end."""
+
+    done: int = 0
+    failed: int = 0
+    unfinished: int = 0
+    from_store: int = 0
+    failed_lookups: int = 0
+    """Those of the failed that were asked for in this run."""
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one handle by its outcome."""
+        if outcome.from_store:
+            self.from_store += 1
+        if outcome.error is None:
+            self.done += 1
+        elif outcome.is_unfinished:
+            self.unfinished += 1
+        else:
+            self.failed += 1
+            if outcome.handle is not None and not outcome.from_store:
+                self.failed_lookups += 1
+
+
+class Crew:
+    """Runs the workers.
+
+    Args:
+        engine: The client's.
+        feed: Where the handles come from.
+        options: The client's.
+        run: The run's options.
+        ledger: The run's.
+        session: The store; `None` without one. The crew closes it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        feed: Feed,
+        options: Options,
+        run: RunOptions,
+        ledger: Ledger,
+        *,
+        session: StoreSession | None,
+    ) -> None:
+        self._engine = engine
+        self._feed = feed
+        self._run = run
+        self._ledger = ledger
+        self._session = session
+        self._buyer = Buyer(engine, options, run, ledger, self.end)
+        self.walker = Walker(self._buyer, run, ledger, session, self.end)
+        self.outbox: Outbox[Any] = Outbox(_WINDOW * run.concurrency, is_ordered=run.ordered)
+        self.tally = Tally()
+        self.skipped = 0
+        """Handles that the store had claimed for this run before."""
+        self.stopped_by: StoppedBy | None = None
+        self.cause: FollowingError | None = None
+        self.failure: Exception | None = None
+        """What came out of the input, and ended the run."""
+        self.is_over = False
+        self._starts = asyncio.Semaphore(run.concurrency)
+        self._numbers = 0
+        self._on_outcome: Callable[[Outcome], object] | None = None
+        self._idle: set[asyncio.Task[Any]] = set()
+        """Workers with nothing in hand that was begun."""
+        self._workers: list[asyncio.Task[None]] = []
+        self._supervisor: asyncio.Task[None]
+        self._has_begun = False
+        self._drain_timer: asyncio.TimerHandle | None = None
+
+    def start(
+        self, watch: Callable[[], None], on_outcome: Callable[[Outcome], object] | None = None
+    ) -> None:
+        """Begin, unless begun.
+
+        Args:
+            watch: Called now and then, and at the end.
+            on_outcome: Takes the outcomes, while the outbox has the pages; `None` puts the outcomes
+                there.
+        """
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if on_outcome is not None:
+            self._on_outcome = on_outcome
+            self.walker.show = self._show
+        if self.stopped_by is None:
+            # With a store, some read and claim ahead while others are under way.
+            count = self._run.concurrency * (1 if self._session is None else 2)
+            count = count if self._feed.total is None else min(count, self._feed.total)
+            self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
+        self._supervisor = asyncio.create_task(self._supervise(watch))
+
+    def end(self, reason: StoppedBy, cause: FollowingError | None = None) -> None:
+        """Let nothing more be asked for, and what is under way land; the first reason counts."""
+        if self.stopped_by is not None or self.is_over:
+            return
+        self.stopped_by, self.cause = reason, cause
+        stop = cause or RunStoppedError(f"the run was stopped: {reason}", reason=reason)
+        self._engine.pages.stop(self._ledger, copy(stop))
+        self._buyer.wake()
+        self.outbox.stop_waiting(len(self._workers))
+        for worker in self._idle:
+            worker.cancel()
+        loop = asyncio.get_running_loop()
+        self._drain_timer = loop.call_later(self._run.drain_timeout, self.abandon)
+
+    def abandon(self) -> None:
+        """Let nothing more land: what is under way is booked at risk."""
+        for worker in self._workers:
+            worker.cancel()
+
+    async def join(self) -> None:
+        """Wait, once begun, until nothing is left; cancelling this abandons what is under way."""
+        try:
+            await asyncio.shield(self._supervisor)
+        except asyncio.CancelledError:
+            self.abandon()
+            await self._supervisor
+            raise
+
+    async def _supervise(self, watch: Callable[[], None]) -> None:
+        """Watch the workers until the last one is gone, then put everything away."""
+        pending = set(self._workers)
+        try:
+            while pending:
+                tick = min(_TICK, self._run.stall_timeout / 4)
+                _, pending = await asyncio.wait(pending, timeout=tick)
+                self._check_progress()
+                watch()
+        finally:
+            if pending:  # this task itself was cancelled
+                self.end("cancelled")
+                self.abandon()
+            await asyncio.gather(*self._workers, return_exceptions=True)
+            await self._close()
+            watch()
+            self.outbox.close()
+
+    def _check_progress(self) -> None:
+        if self._buyer.is_stalled(time.monotonic()):
+            text = f"no page was answered for {self._run.stall_timeout:g} s"
+            self.end("no_progress", RunStoppedError(text, reason="no_progress"))
+
+    async def _close(self) -> None:
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        await self._buyer.close()
+        if self._session is not None:
+            try:
+                usage = self._ledger.usage
+                await self._session.finish(stopped_by=self.stopped_by, usage=usage)
+            except StoreError as error:
+                self.end("store", error)
+            finally:
+                await self._session.close()
+        self.is_over = True
+        _logger.info("the run ended: %s", self.stopped_by or "complete")
+
+    async def _work(self) -> None:
+        try:
+            while (work := await self._take()) is not None:
+                await self._look_up(work)
+        except StoreError as error:
+            self.end("store", error)
+        except Exception as error:  # noqa: BLE001 - the consumer gets it
+            self.failure = self.failure or error
+            self.end("cancelled")
+
+    async def _take(self) -> _Work | None:
+        """Take the next handle to do something about; `None` when there is none, or no more."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checkers
+        self._idle.add(task)
+        try:
+            while self.stopped_by is None:
+                if self._on_outcome is None:
+                    await self.outbox.wait_for_room()
+                if (item := await self._feed.take()) is None:
+                    break
+                work = self._begin(item)
+                if await self._claim(work):
+                    return work
+        finally:
+            self._idle.discard(task)
+        return None
+
+    def _begin(self, item: Item) -> _Work:
+        outcome = Outcome(given=item.given, index=item.index, handle=item.handle, error=item.error)
+        self._numbers += 1
+        return _Work(self._numbers - 1, outcome)
+
+    async def _claim(self, work: _Work) -> bool:
+        """Ask the store how far a handle is; `False` for one that this run has had before."""
+        handle = work.outcome.handle
+        if self._session is None or handle is None:
+            return True
+        run = self._run
+        (work.lookup,) = await self._session.claim(
+            [handle],
+            retry_failed=run.retry_failed,
+            limit=run.limit_per_handle,
+            max_pages=run.max_pages,
+        )
+        if work.lookup is None:
+            self.skipped += 1
+            if self._on_outcome is None:
+                self.outbox.put(work.number, None)
+            return False
+        if work.lookup.state == "pending":
+            await self._starts.acquire()
+            work.has_started = True
+        return True
+
+    async def _look_up(self, work: _Work) -> None:
+        try:
+            if work.outcome.handle is not None:
+                await self.walker.walk(work.outcome, work.lookup)
+        finally:
+            if work.has_started:
+                self._starts.release()
+            self._deliver(work)
+
+    def _deliver(self, work: _Work) -> None:
+        self.tally.count(work.outcome)
+        if self._on_outcome is None:
+            self.outbox.put(work.number, work.outcome)
+        else:
+            self._on_outcome(work.outcome)
+        most = self._run.max_errors
+        if most is not None and self.tally.failed_lookups >= most:
+            stop = RunStoppedError(f"{most} lookups failed", reason="errors")
+            stop.__cause__ = work.outcome.error
+            self.end("errors", stop)
+
+    async def _show(self, page: FollowingPage) -> None:
+        self._numbers += 1
+        self.outbox.put(self._numbers, page)
+        await self.outbox.wait_for_room()

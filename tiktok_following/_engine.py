@@ -1,0 +1,96 @@
+"""The parts of a client, put together once: transport, throttles and pipeline.
+
+The law: a client, those made from it and their runs share one engine; what they do differently
+comes in with each call.
+"""
+
+import time
+from random import Random
+from typing import TypeVar
+
+from aiohttp import ClientSession
+
+from ._config import ApiKey, Options
+from ._ledger import Ledger
+from ._limits import AdaptiveLimit, NoLimit, RetryQuota
+from ._models import Balance, FollowingPage
+from ._pipeline import Parse, Pipeline
+from ._throttle import Throttle
+from ._transport import Transport
+from ._wire import Request, build_following_request, parse_balance_response
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Buys pages and asks the free routes.
+
+    Args:
+        key: The API key.
+        base_url: Where the API is.
+        session: The user's own session; `None` makes one when first needed.
+        max_concurrency: The most pages in flight.
+        retry_quota: Retry tokens of the pages, and again of the free routes.
+        trust_env: Use the proxy that the environment names.
+
+    Raises:
+        ConfigurationError: The session cannot serve.
+    """
+
+    def __init__(
+        self,
+        key: ApiKey,
+        *,
+        base_url: str,
+        session: ClientSession | None,
+        max_concurrency: int,
+        retry_quota: int,
+        trust_env: bool,
+    ) -> None:
+        self.base_url = base_url
+        self.max_concurrency = max_concurrency
+        self.transport = Transport(
+            key, base_url=base_url, session=session, min_pool=max_concurrency, trust_env=trust_env
+        )
+        self.pages = Throttle(AdaptiveLimit(max_concurrency), time.monotonic)
+        self._free = Throttle(NoLimit(), time.monotonic)
+        self._pipeline = Pipeline(
+            key,
+            self.transport,
+            pages=self.pages,
+            free=self._free,
+            quota=RetryQuota(retry_quota),
+            free_quota=RetryQuota(retry_quota),
+            chance=Random(),  # noqa: S311 - jitter is no secret
+        )
+
+    async def buy(
+        self, handle: str, cursor: str | None, ledger: Ledger, options: Options, *, trim: bool
+    ) -> tuple[FollowingPage, bytes]:
+        """Buy one page; give it with its body. Raises as `Pipeline.send_page`."""
+        self.transport.open()
+        request = build_following_request(self.base_url, handle, cursor, trim=trim)
+        return await self._pipeline.send_page(request, ledger, options)
+
+    async def ask(self, path: str, parse: Parse[T], options: Options) -> T:
+        """Ask a free route; raises as `buy`."""
+        self.transport.open()
+        return await self._pipeline.send_free(Request(self.base_url + path), parse, options)
+
+    async def ask_balance(self, options: Options) -> Balance:
+        """Ask how many credits there are; with some, paging goes on after a 402."""
+        balance = await self.ask("/v1/balance", parse_balance_response, options)
+        if balance.balance > 0:
+            self.pages.resume_spending()
+        return balance
+
+    async def close(self) -> None:
+        """Let nothing more be sent, and close the session if it is our own.
+
+        Raises:
+            WrongLoopError: The session belongs to another event loop.
+        """
+        self.transport.check_loop()
+        self.pages.close()
+        self._free.close()
+        await self.transport.close()

@@ -1,0 +1,70 @@
+"""What a run has for its consumer: handed over one by one, held in a bounded window.
+
+The law: a slow consumer slows the run, and what was put in comes out.
+"""
+
+import asyncio
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Outbox(Generic[T]):
+    """Takes things as they come and gives them as they came, or in the order of their numbers.
+
+    Args:
+        window: How many may be under way or wait here before there is no more room.
+        is_ordered: Whether to give them by their numbers, which then must have no gap.
+    """
+
+    def __init__(self, window: int, *, is_ordered: bool) -> None:
+        self._window = window
+        self._is_ordered = is_ordered
+        self._room = asyncio.Semaphore(window)
+        self._held: OrderedDict[int, T | None] = OrderedDict()
+        self._turn = 0
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    async def wait_for_room(self) -> None:
+        """Wait until one more fits; it is given back when that one is taken."""
+        await self._room.acquire()
+
+    def stop_waiting(self, count: int) -> None:
+        """Let all of `count` who may wait for room go on."""
+        for _ in range(count):
+            self._room.release()
+
+    def put(self, number: int, thing: T | None) -> None:
+        """Take something; `None` fills the place of a number that has nothing."""
+        self._held[number] = thing
+        self._changed.set()
+
+    def close(self) -> None:
+        """Take nothing more; what is held can still be had."""
+        self._is_closed = True
+        self._changed.set()
+
+    async def get(self) -> T | None:
+        """Give the next thing, or `None` when there will be none."""
+        while True:
+            if (number := self._find_next()) is not None:
+                self._turn = number + 1
+                self._room.release()
+                if (thing := self._held.pop(number)) is not None:
+                    return thing
+            elif self._is_closed:
+                return None
+            else:
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _find_next(self) -> int | None:
+        if not self._held:
+            return None
+        if not self._is_ordered:
+            return next(iter(self._held))
+        if self._turn in self._held:
+            return self._turn
+        return min(self._held) if self._is_closed else None
