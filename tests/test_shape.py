@@ -17,7 +17,8 @@ PACKAGE = Path(tiktok_following.__file__).parent
 # From the ground up; a file imports only from floors below its own.
 FLOORS = [
     {"_version", "_errors", "_fields"},
-    {"_store_errors", "_structure", "_status", "_handles", "_config"},
+    {"_store_errors", "_reader", "_status", "_handles", "_config"},
+    {"_structure"},
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes"},
     {"_retry", "_throttle", "_transport"},
@@ -37,6 +38,7 @@ PURE = {
     "_errors",
     "_store_errors",
     "_fields",
+    "_reader",
     "_structure",
     "_status",
     "_handles",
@@ -54,7 +56,7 @@ HOMES = {
     "yarl": {"_transport"},
     "attrs": None,
     "cattrs": {"_structure"},
-    "orjson": {"_wire", "_cli", "sandbox"},
+    "orjson": {"_wire", "_reader", "_cli", "sandbox"},
     "tenacity": {"_retry"},
     "typer": {"_cli"},
     "click": {"_cli"},

@@ -25,7 +25,14 @@ from tiktok_following import (
     LookupStatus,
     Usage,
 )
-from tiktok_following._fields import Count, Mismatch, NonEmptyStr, parse_time, read_fields
+from tiktok_following._fields import (
+    Count,
+    Mismatch,
+    NonEmptyStr,
+    SharedStr,
+    parse_time,
+    read_fields,
+)
 from tiktok_following._models import Subscription, structurer
 from tiktok_following._status import Status
 
@@ -110,6 +117,7 @@ for kind, hook in {
     Count: require(lambda v: type(v) is int and v >= 0),
     bool: require(lambda v: type(v) is bool),
     float: require(lambda v: type(v) in {int, float}),
+    SharedStr: require(lambda v: type(v) is str),
     datetime: lambda value, _: parse_time(value),
     Status: structure_status,
     Status | None: structure_optional_status,

@@ -13,6 +13,7 @@ import attrs
 
 Count = Annotated[int, "≥ 0"]
 NonEmptyStr = Annotated[str, "not empty"]
+SharedStr = Annotated[str, "one of few, and held once"]
 JsonObject = dict[str, Any]
 KnownKeys = dict[str, "KnownKeys | None"]
 """The keys a class knows: `None` under one that a field reads, a tree under one on the way."""
@@ -21,11 +22,13 @@ KnownKeys = dict[str, "KnownKeys | None"]
 LEAVES: dict[Any, tuple[str, str]] = {
     str: ("a string", "{v}.__class__ is str"),
     NonEmptyStr: ("a string that is not empty", "{v}.__class__ is str and {v}"),
+    SharedStr: ("a string", "{v}.__class__ is str"),
     Count: ("an integer ≥ 0", "{v}.__class__ is int and {v} >= 0"),
-    bool: ("true or false", "{v}.__class__ is bool"),
+    bool: ("true or false", "{v} is False or {v} is True"),
     float: ("a number", "{v}.__class__ in (float, int)"),
     JsonObject: ("an object", "{v}.__class__ is dict"),
 }
+_from_iso, _from_seconds = datetime.fromisoformat, datetime.fromtimestamp  # a look-up less each
 _QUOTED_CHARACTERS = 40
 _SHOWN_BITS = 128  # str() of a huge integer is slow, and refused from 4,300 digits on
 
@@ -76,10 +79,12 @@ def parse_time(value: Any) -> datetime:
     """
     try:
         if value.__class__ is str:
-            time = datetime.fromisoformat(value)
+            time = _from_iso(value)
+            if time.tzinfo is UTC:
+                return time
             return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        if value.__class__ in {int, float} and value >= 0:
-            return datetime.fromtimestamp(value, UTC)
+        if (value.__class__ is int or value.__class__ is float) and value >= 0:
+            return _from_seconds(value, UTC)
     except (ValueError, OverflowError, OSError):
         pass  # said below, in the words that fit all of them
     raise mismatch("Unix seconds or ISO-8601 text", value)
@@ -132,7 +137,8 @@ class Field:
 
     name: str
     path: tuple[str, ...]
-    is_keyword_only: bool
+    optional: bool
+    """The contract lets the key be missing."""
     nullable: bool
     """The value may be null, and then the key may be missing too."""
     kind: Any
@@ -146,7 +152,7 @@ def read_fields(cls: type) -> list[Field]:
         Field(
             field.name,
             field.metadata["path"],
-            field.kw_only,
+            field.metadata["optional"],
             *_split_optional(hints[field.name]),
         )
         for field in attrs.fields(cls)

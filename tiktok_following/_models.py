@@ -18,6 +18,7 @@ from ._fields import (
     JsonObject,
     Mismatch,
     NonEmptyStr,
+    SharedStr,
     mismatch,
     parse_time,
     shorten,
@@ -111,9 +112,9 @@ class Account(Model):
         default=None, metadata=wire("privateAccount", optional=True)
     )
     """Whether the account is private; `None` when not told."""
-    region: str | None = attrs.field(default=None, metadata=wire("region", optional=True))
+    region: SharedStr | None = attrs.field(default=None, metadata=wire("region", optional=True))
     """Region code as TikTok reports it, such as ``US``; `None` when not told."""
-    language: str | None = attrs.field(default=None, metadata=wire("language", optional=True))
+    language: SharedStr | None = attrs.field(default=None, metadata=wire("language", optional=True))
     """Language code as TikTok reports it, such as ``en``; `None` when not told."""
     created_at: datetime | None = attrs.field(
         default=None, metadata=wire("accountCreatedAt", optional=True)
@@ -141,7 +142,7 @@ class FollowingPage(Model):
     """The id to quote to the provider's support."""
     credits_charged: Count = attrs.field(metadata=wire("meta.creditsCharged"))
     """Credits this request cost."""
-    version: str = attrs.field(metadata=wire("meta.version"))
+    version: SharedStr = attrs.field(metadata=wire("meta.version"))
     """Version of the API that answered."""
     cursor: str | None = attrs.field(default=None, metadata=wire("cursor"))
     """The cursor asked for; `None` for the first page."""

@@ -1,43 +1,22 @@
 """Read attrs classes from JSON values.
 
-The law: the fast way and the explaining way accept the same values. A function generated per class
-reads at the speed of hand-written code and knows only *that* something is wrong; cattrs' detailed
-validation then reads the value again, decides, and knows *where*.
+The law: the fast way and the explaining way accept the same values. A function written per class
+knows only *that* something is wrong; cattrs' detailed validation then reads the value again,
+decides, and knows *where*.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args
 
 import attrs
 from cattrs import BaseValidationError, ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, override
 
-from ._fields import (
-    LEAVES,
-    Field,
-    JsonObject,
-    KnownKeys,
-    Mismatch,
-    mismatch,
-    read_fields,
-    read_known_keys,
-)
+from ._fields import LEAVES, JsonObject, KnownKeys, Mismatch, mismatch, read_fields, read_known_keys
+from ._reader import Convert, Hook, collect_unknown, is_list, make_reader
 
 T = TypeVar("T")
-Hook = Callable[[Any, Any], Any]
-
-
-def _collect_unknown(value: JsonObject, known: KnownKeys) -> JsonObject:
-    """Keep the keys no field reads, nested as they came."""
-    extra: JsonObject = {}
-    for key, item in value.items():
-        below = known.get(key)
-        if key not in known:
-            extra[key] = item
-        elif below is not None and (unknown := _collect_unknown(item, below)):
-            extra[key] = unknown
-    return extra
 
 
 def _flatten(value: Any, known: KnownKeys, prefix: str = "") -> JsonObject:
@@ -81,13 +60,13 @@ class Structurer:
             raising `Mismatch` where it cannot.
     """
 
-    def __init__(self, converted: dict[Any, Callable[[Any], Any]]) -> None:
+    def __init__(self, converted: Mapping[Any, Convert]) -> None:
         self._converted = converted
         self._fast = Converter(detailed_validation=False)
         self._fast.register_structure_hook_factory(attrs.has, self._make_fast_hook)
         self._detailed = Converter(detailed_validation=True)
         self._detailed.register_structure_hook_factory(attrs.has, self._make_detailed_hook)
-        self._detailed.register_structure_hook_factory(_is_list, self._make_list_hook)
+        self._detailed.register_structure_hook_factory(is_list, self._make_list_hook)
         for kind, (expected, expression) in LEAVES.items():
             is_right = eval(f"lambda v: {expression.format(v='v')}")  # noqa: S307 - our own table
             self._register(kind, _make_leaf_hook(expected, is_right))
@@ -128,6 +107,9 @@ class Structurer:
                 lambda hint: hint == kind | None, structure_optional
             )
 
+    def _make_fast_hook(self, cls: type) -> Hook:
+        return make_reader(cls, self._converted)
+
     def _make_detailed_hook(self, cls: type, converter: Converter) -> Hook:
         fields = read_fields(cls)
         known = read_known_keys(fields)
@@ -139,7 +121,7 @@ class Structurer:
         def structure_detailed(value: Any, _: Any) -> Any:
             made = structure_flat(_flatten(value, known), cls)
             if has_extra:
-                made.extra = _collect_unknown(value, known)
+                made.extra = collect_unknown(value, known)
             return made
 
         return structure_detailed
@@ -160,73 +142,6 @@ class Structurer:
 
         return structure_list
 
-    def _make_fast_hook(self, cls: type) -> Hook:
-        """Generate the function that reads `cls`: one look at each key, one positional call."""
-        fields = read_fields(cls)
-        known = read_known_keys(fields)
-        scope: dict[str, Any] = {"cls": cls, "fail": _fail, "unknown": _collect_unknown}
-        lines = ["def structure_fast(o, _):"]
-        tests = _write_containers(known, "o", scope, lines)
-        for number, field in enumerate(fields):
-            self._write_field(number, field, scope, lines)
-        arguments = [
-            f"{field.name}=v{number}" if field.is_keyword_only else f"v{number}"
-            for number, field in enumerate(fields)
-        ]
-        if "extra" in attrs.fields_dict(cls):
-            scope["known"] = known
-            lines.append(f" extra = {{}} if {' and '.join(tests)} else unknown(o, known)")
-            arguments.append("extra=extra")
-        lines.append(f" return cls({', '.join(arguments)})")
-        exec("\n".join(lines), scope)  # noqa: S102 - made above from our own classes alone
-        return cast("Hook", scope["structure_fast"])
-
-    def _write_field(
-        self, number: int, field: Field, scope: dict[str, Any], lines: list[str]
-    ) -> None:
-        container, key = "_".join(("o", *field.path[:-1])), field.path[-1]
-        v = f"v{number}"
-        lines.append(f" {v} = {container}" + (f".get({key!r})" if field.nullable else f"[{key!r}]"))
-        present = f" if {v} is not None:" if field.nullable else " if True:"
-        lines.append(present)
-        if field.kind in LEAVES:
-            _, expression = LEAVES[field.kind]
-            lines.append(f"  if not ({expression.format(v=v)}): fail()")
-            return
-        kind = get_args(field.kind)[0] if _is_list(field.kind) else field.kind
-        scope[f"kind{number}"] = kind
-        if kind in self._converted:
-            scope[f"hook{number}"] = self._converted[kind]
-            lines.append(f"  {v} = hook{number}({v})")
-            return
-        scope[f"hook{number}"] = self._fast.get_structure_hook(kind)
-        if _is_list(field.kind):
-            lines.append(f"  if {v}.__class__ is not list: fail()")
-            lines.append(f"  {v} = [hook{number}(item, kind{number}) for item in {v}]")
-        else:
-            lines.append(f"  {v} = hook{number}({v}, kind{number})")
-
-
-def _write_containers(
-    known: KnownKeys, name: str, scope: dict[str, Any], lines: list[str]
-) -> list[str]:
-    """Write the look-ups of the objects on the way; return the tests that find unknown keys."""
-    scope[f"{name}_keys"] = frozenset(known)
-    tests = [f"{name}_keys.issuperset({name})"]
-    for key, below in known.items():
-        if below is not None:
-            lines.append(f" {name}_{key} = {name}[{key!r}]")
-            tests += _write_containers(below, f"{name}_{key}", scope, lines)
-    return tests
-
-
-def _fail() -> NoReturn:
-    raise Mismatch
-
-
-def _is_list(hint: Any) -> bool:
-    return get_origin(hint) is list
-
 
 def _make_leaf_hook(expected: str, is_right: Callable[[Any], bool]) -> Hook:
     def structure_leaf(value: Any, _: Any) -> Any:
@@ -237,7 +152,7 @@ def _make_leaf_hook(expected: str, is_right: Callable[[Any], bool]) -> Hook:
     return structure_leaf
 
 
-def _make_converting_hook(convert: Callable[[Any], Any]) -> Hook:
+def _make_converting_hook(convert: Convert) -> Hook:
     def structure_converted(value: Any, _: Any) -> Any:
         return convert(value)
 

@@ -1,0 +1,188 @@
+"""Write the function that reads an attrs class from its JSON value.
+
+The law: such a function reads what is right and nothing else, at the speed of the best loop a
+person would write. It looks once for each key, writes out what it can instead of calling it, and
+raises *something* at the first thing that is wrong: what and where is for others to find out.
+
+For `AccountMetrics`, shortened, it is this; a class within a class stands in line as well::
+
+    def read(o, _):
+        made = new(AccountMetrics)
+        made.followers = v = o[followers_key]
+        if not (v.__class__ is int and v >= 0): fail()
+        …
+        made.extra = {} if len(o) == 3 else pick_unknown(o, AccountMetrics_keys)
+        return made
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, get_args, get_origin
+
+import attrs
+import orjson
+
+from ._fields import (
+    LEAVES,
+    Field,
+    JsonObject,
+    KnownKeys,
+    Mismatch,
+    SharedStr,
+    read_fields,
+    read_known_keys,
+)
+
+Convert = Callable[[Any], Any]
+Hook = Callable[[Any, Any], Any]
+
+_MOST_SHARED = 1024
+_LONGEST_SHARED = 16
+
+
+class SharedTexts(dict[str, str]):
+    """Give one object for all equal texts: short ones, and not more than fit.
+
+    `sys.intern` would do, but Python 3.12 never lets go of what it was given.
+    """
+
+    def __missing__(self, text: str) -> str:
+        if len(text) <= _LONGEST_SHARED and len(self) < _MOST_SHARED:
+            self[text] = text
+        return text
+
+
+_SHARED = SharedTexts()
+
+
+def make_reader(cls: type, converted: Mapping[Any, Convert]) -> Hook:
+    """Make the function that reads `cls`, for a registry of cattrs.
+
+    Args:
+        cls: An attrs class with slots and `wire` fields, without validators and converters.
+        converted: What makes the values of kinds that are no plain values.
+    """
+    writer = _Writer(converted)
+    lines = writer.write_object(cls, "o", "made")
+    text = ["def read(o, _):", *_indent(lines), " return made"]
+    code = compile("\n".join(text), f"<the reader of {cls.__name__}>", "exec")
+    exec(code, writer.scope)  # noqa: S102 - written here, of our own classes alone
+    read: Hook = writer.scope["read"]
+    return read
+
+
+def collect_unknown(value: JsonObject, known: KnownKeys) -> JsonObject:
+    """Keep the keys no field reads, nested as they came."""
+    extra = _pick_unknown(value, known)
+    for key, below in known.items():
+        if below and (unknown := collect_unknown(value[key], below)):
+            extra[key] = unknown
+    return extra
+
+
+def _pick_unknown(value: JsonObject, known: KnownKeys) -> JsonObject:
+    """Keep the keys no field reads, of one object: a loop is quicker than a comprehension here."""
+    extra: JsonObject = {}
+    for key in value:
+        if key not in known:
+            extra[key] = value[key]
+    return extra
+
+
+def is_list(hint: Any) -> bool:
+    """Tell whether a kind is a list of something."""
+    return get_origin(hint) is list
+
+
+class _Writer:
+    """Write the lines that read a class, and hold what the names in them stand for."""
+
+    def __init__(self, converted: Mapping[Any, Convert]) -> None:
+        self._converted = converted
+        self.scope: dict[str, Any] = {
+            "new": object.__new__,  # with each slot set, less than half the time of `__init__`
+            "shared": _SHARED,
+            "fail": _fail,
+            "collect_unknown": collect_unknown,
+            "pick_unknown": _pick_unknown,
+        }
+
+    def write_object(self, cls: type, o: str, made: str) -> list[str]:
+        """Write what makes `made`, a `cls`, of the JSON object called `o`."""
+        fields = read_fields(cls)
+        # Keys as orjson itself keeps them: those of a body are then found without comparing text.
+        known: KnownKeys = orjson.loads(orjson.dumps(read_known_keys(fields)))
+        containers = dict(_list_containers(known, o))
+        nullable = {_name_container(field, o) for field in fields if field.nullable}
+        self.scope |= {cls.__name__: cls, f"{cls.__name__}_keys": known}
+        lines = [f"{made} = new({cls.__name__})"]
+        for name, keys in containers.items():
+            self.scope |= {f"{key}_key": key for key in keys}
+            lines += [f"{name}_{key} = {name}[{key}_key]" for key, below in keys.items() if below]
+            lines += [f"{name}_absent = 0"] * (name in nullable)
+        for field in fields:
+            lines += self._write_field(field, _name_container(field, o), made)
+        if "extra" in attrs.fields_dict(cls):
+            tests = [
+                f"len({name})" + f" + {name}_absent" * (name in nullable) + f" == {len(keys)}"
+                for name, keys in containers.items()
+            ]
+            collect = "pick_unknown" if len(containers) == 1 else "collect_unknown"
+            unknown = f"{collect}({o}, {cls.__name__}_keys)"
+            lines.append(f"{made}.extra = {{}} if {' and '.join(tests)} else {unknown}")
+        return lines
+
+    def _write_field(self, field: Field, container: str, made: str) -> list[str]:
+        """Write what fills a field; a key that is absent is counted."""
+        key, target = f"{field.path[-1]}_key", f"{made}.{field.name}"
+        lines = self._write_value(field.kind, target, f"{container}_{field.path[-1]}")
+        if not field.nullable:
+            return [f"{target} = v = {container}[{key}]", *lines]
+        # A null where none should be is counted as absent too: it costs a second look, no more.
+        absent = "1" if field.optional else f"{key} not in {container}"
+        return [
+            f"{target} = v = {container}.get({key})",
+            f"if v is None: {container}_absent += {absent}",
+            "else:",
+            *_indent(lines),
+        ]
+
+    def _write_value(self, kind: Any, target: str, name: str) -> list[str]:
+        """Write what checks `v`, and puts what is made of it in its place."""
+        if kind in LEAVES:
+            _, is_right = LEAVES[kind]
+            check = f"if not ({is_right.format(v='v')}): fail()"
+            return [check, f"{target} = shared[v]"] if kind == SharedStr else [check]
+        if kind in self._converted:
+            convert = self._converted[kind]
+            self.scope[convert.__name__] = convert
+            return [f"{target} = {convert.__name__}(v)"]
+        if not is_list(kind):
+            lines = self.write_object(kind, name, f"{name}_made")
+            return [f"{name} = v", *lines, f"{target} = {name}_made"]
+        return [
+            "if v.__class__ is not list: fail()",
+            f"{target} = {name} = []",
+            f"for {name}_item in v:",
+            *_indent(self.write_object(get_args(kind)[0], f"{name}_item", f"{name}_made")),
+            f" {name}.append({name}_made)",
+        ]
+
+
+def _list_containers(known: KnownKeys, name: str) -> Iterator[tuple[str, KnownKeys]]:
+    """List the objects on the way to the fields under their names, with the keys they have."""
+    yield name, known
+    for key, below in known.items():
+        if below:
+            yield from _list_containers(below, f"{name}_{key}")
+
+
+def _name_container(field: Field, o: str) -> str:
+    return "_".join((o, *field.path[:-1]))
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return [f" {line}" for line in lines]
+
+
+def _fail() -> NoReturn:
+    raise Mismatch
