@@ -16,8 +16,13 @@ import pytest
 from cli_runs import point_to, run
 
 from tiktok_following import ConnectError, FollowingClient
-from tiktok_following._cli._rows import CSV_COLUMNS
 from tiktok_following.sandbox import Gate, Profile, Sandbox, faults
+
+CSV_COLUMNS = (
+    *("source_handle", "handle", "display_name", "followers", "following", "posts", "verified"),
+    *("private_account", "region", "language", "created_at", "profile_url", "avatar_url"),
+    *("platform_user_id", "sec_uid", "bio"),
+)
 
 
 @pytest.fixture

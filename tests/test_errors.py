@@ -22,6 +22,7 @@ from tiktok_following import (
     ConfigurationError,
     ConnectError,
     DeadlineExceededError,
+    ExportError,
     Following,
     FollowingError,
     InsufficientCreditsError,
@@ -86,7 +87,7 @@ def make(cls: type[FollowingError]) -> FollowingError:
         error = cls("it broke", handle="nasa", status=LookupStatus.HIDDEN)
     elif issubclass(cls, RunStoppedError):
         error = cls("it broke", reason="user")
-    elif issubclass(cls, StoreError):
+    elif issubclass(cls, StoreError | ExportError):
         error = cls("it broke", path="following.db")
     else:
         error = cls("it broke")

@@ -56,7 +56,12 @@ async def test_a_passage_runs(
     assert isinstance(code, CodeType)
     async with FollowingClient() as client:
         names: dict[str, Any] = {"client": client}
-        await asyncio.wait_for(FunctionType(code, names)(), 30)
+        if "following.db" in snippet and "following_many" not in snippet:
+            async with client.following_many(["nasa"], store="following.db") as run:
+                assert [outcome.complete async for outcome in run] == [True]
+        running = FunctionType(code, names)()
+        if running is not None:  # a passage that awaits something
+            await asyncio.wait_for(running, 30)
     assert api.requests
 
 

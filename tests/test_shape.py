@@ -20,11 +20,11 @@ FLOORS = [
     {"_store_errors", "_reader", "_status", "_handles", "_config"},
     {"_structure"},
     {"_models"},
-    {"_wire", "_ledger", "_limits", "_lookups", "_outcomes"},
+    {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
     {"_retry", "_throttle", "_transport"},
     {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox"},
     {"_store", "_engine"},
-    {"_session", "_buyer", "_connection"},
+    {"_session", "_export", "_buyer", "_connection"},
     {"_walk"},
     {"_crew"},
     {"_bulk"},
@@ -46,6 +46,7 @@ PURE = {
     "_models",
     "_lookups",
     "_outcomes",
+    "_columns",
     "_wire",
     "_ledger",
     "_limits",
@@ -56,7 +57,7 @@ HOMES = {
     "yarl": {"_transport"},
     "attrs": None,
     "cattrs": {"_structure"},
-    "orjson": {"_wire", "_reader", "_cli", "sandbox"},
+    "orjson": {"_wire", "_reader", "_export", "_cli", "sandbox"},
     "tenacity": {"_retry"},
     "typer": {"_cli"},
     "click": {"_cli"},
@@ -124,6 +125,11 @@ def test_a_library_is_imported_only_in_its_home(path: Path) -> None:
             continue
         homes = HOMES[library]
         assert homes is None or owner(path) in homes, f"{path.name} imports {library}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_pyarrow_is_imported_only_in_its_home(path: Path) -> None:
+    assert ('"pyarrow' in path.read_text()) == (owner(path) == "_export")  # by name, not `import`
 
 
 @pytest.mark.parametrize("name", sorted(PURE))

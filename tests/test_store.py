@@ -29,6 +29,7 @@ from tiktok_following import (
     StoreError,
     StoreLockedError,
     StoreMismatchError,
+    StoreRun,
     StoreSummary,
     StoreVersionError,
     StoreWriteError,
@@ -106,6 +107,25 @@ async def test_a_page_comes_back_as_it_was(path: Path, name: str) -> None:
         assert list(store.pages()) == [page]
         assert list(store.accounts("@ADA")) == page.accounts
     assert query(path, "SELECT body FROM pages") == [(body.decode(),)]
+
+
+async def test_the_runs_are_told_in_their_order(path: Path) -> None:
+    async with run(path, concurrency=4):
+        pass
+    died = open_session(path, concurrency=8)
+    await died.close()
+    session = open_session(path, concurrency=16)
+    with FollowingStore(path) as store:
+        first, second, third = store.runs()
+    await session.close()
+    assert (first.concurrency, second.concurrency, third.concurrency) == (4, 8, 16)
+    assert first.ended_at is not None
+    assert first.started_at <= first.ended_at <= second.started_at <= third.started_at
+    assert first.started_at.tzinfo is UTC
+    assert (first.credits_charged, first.credits_at_risk, first.stopped_by) == (1, 2, None)
+    assert (second.ended_at, second.stopped_by) == (None, "crash")
+    assert (third.ended_at, third.stopped_by) == (None, None)
+    assert StoreRun.from_dict(first.to_dict()) == first
 
 
 async def test_a_body_is_kept_to_the_letter(path: Path) -> None:
@@ -297,7 +317,7 @@ async def test_the_file_is_of_use_to_the_plain_shell(path: Path) -> None:
 async def test_the_readme_tells_the_tables_as_they_are(path: Path) -> None:
     async with run(path) as session:
         await store_page(session, (await claim_one(session)).index)
-    (statements,) = re.findall(r"^```sql\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    statements, _ = re.findall(r"^```sql\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     for statement in statements.strip().splitlines():
         assert len(query(path, statement)) == 2
     for table in ("pages", "lookups", "runs"):

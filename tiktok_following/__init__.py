@@ -38,8 +38,9 @@ if TYPE_CHECKING:
         TransportError,
         WrongLoopError,
     )
+    from ._export import export
     from ._limits import ThrottleState
-    from ._lookups import Lookup, StoreSummary
+    from ._lookups import Lookup, StoreRun, StoreSummary
     from ._models import (
         Account,
         AccountMetrics,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from ._status import LookupStatus, Status
     from ._store import FollowingStore
     from ._store_errors import (
+        ExportError,
         StoreError,
         StoreLockedError,
         StoreMismatchError,
@@ -75,6 +77,7 @@ __all__ = [
     "ConfigurationError",
     "ConnectError",
     "DeadlineExceededError",
+    "ExportError",
     "Following",
     "FollowingClient",
     "FollowingError",
@@ -107,6 +110,7 @@ __all__ = [
     "StoreError",
     "StoreLockedError",
     "StoreMismatchError",
+    "StoreRun",
     "StoreSummary",
     "StoreVersionError",
     "StoreWriteError",
@@ -117,6 +121,7 @@ __all__ = [
     "Usage",
     "WrongLoopError",
     "__version__",
+    "export",
 ]
 
 # Where the names live, the quickest to import first.
@@ -134,6 +139,7 @@ _HOMES = (
     "_client",
     "_store_errors",
     "_store",
+    "_export",
 )
 
 

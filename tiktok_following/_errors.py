@@ -17,7 +17,7 @@ FollowingError
 │   └── PaginationError                                a cursor came back, or is missing
 ├── ProfileUnavailableError                            only on request
 ├── RunStoppedError                                    what a run left unfinished
-└── StoreError, in `_store_errors.py`
+└── ExportError · StoreError                           in `_store_errors.py`
 
 Errors pickle, copy and compare by identity; none holds the API key.
 """

@@ -1,4 +1,4 @@
-"""What a store tells of itself: the lookups it holds, and all of them added up.
+"""What a store tells of itself: its lookups, its runs, and all of them added up.
 
 The law: values alone; they say nothing of how a store keeps them.
 """
@@ -41,6 +41,25 @@ class Lookup(Model):
     """What ended or interrupted it last, in words; `None` when nothing did."""
     updated_at: datetime = attrs.field(metadata=wire("updatedAt"))
     """When it last changed, aware and in UTC."""
+
+
+@attrs.define(kw_only=True)
+class StoreRun(Model):
+    """One run that wrote to a store."""
+
+    started_at: datetime = attrs.field(metadata=wire("startedAt"))
+    """When it began, aware and in UTC."""
+    ended_at: datetime | None = attrs.field(default=None, metadata=wire("endedAt"))
+    """When it ended; `None` for one that is under way or died."""
+    stopped_by: str | None = attrs.field(default=None, metadata=wire("stoppedBy"))
+    """Why it ended early; ``crash`` for one that died, as the next run found. `None` when all was
+    done, or nobody knows yet."""
+    concurrency: Count = attrs.field(metadata=wire("concurrency"))
+    """The most lookups under way at once."""
+    credits_charged: Count = attrs.field(default=0, metadata=wire("creditsCharged"))
+    """Credits the API's answers say were charged."""
+    credits_at_risk: Count = attrs.field(default=0, metadata=wire("creditsAtRisk"))
+    """The most that lost answers, and pages in flight when it died, may have cost besides."""
 
 
 @attrs.define(kw_only=True)

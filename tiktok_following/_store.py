@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ._fields import parse_time
 from ._handles import parse_handle
-from ._lookups import Lookup, StoreSummary
+from ._lookups import Lookup, StoreRun, StoreSummary
 from ._models import Account, FollowingPage
 from ._schema import STATES, check_store
 from ._status import parse_status
@@ -35,6 +35,10 @@ WHERE (lookup_id, number) > (?, ?) AND lookup_id <= ? ORDER BY lookup_id, number
 """
 _SELECT_TOTALS = "SELECT coalesce(sum(pages), 0), coalesce(sum(accounts), 0) FROM lookups"
 _SELECT_RUNS = """
+SELECT started_at, ended_at, stopped_by, concurrency, credits_charged, credits_at_risk
+FROM runs ORDER BY id
+"""
+_SELECT_RUN_TOTALS = """
 SELECT count(*), coalesce(sum(credits_charged), 0), coalesce(sum(credits_at_risk), 0) FROM runs
 """
 
@@ -121,11 +125,23 @@ class FollowingStore:
                     targets.add(account.handle)
                     yield page.handle, account.handle
 
+    def runs(self) -> Iterator[StoreRun]:
+        """Iterate over the runs that wrote to it, in the order they began."""
+        for started_at, ended_at, stopped_by, concurrency, *paid in self._select(_SELECT_RUNS):
+            yield StoreRun(
+                started_at=parse_time(started_at),
+                ended_at=None if ended_at is None else parse_time(ended_at),
+                stopped_by=stopped_by,
+                concurrency=concurrency,
+                credits_charged=paid[0],
+                credits_at_risk=paid[1],
+            )
+
     def summary(self) -> StoreSummary:
         """Add it all up."""
         states = dict(self._select("SELECT state, count(*) FROM lookups GROUP BY state"))
         ((pages, accounts),) = self._select(_SELECT_TOTALS)
-        ((runs, charged, at_risk),) = self._select(_SELECT_RUNS)
+        ((runs, charged, at_risk),) = self._select(_SELECT_RUN_TOTALS)
         meta = dict(self._select("SELECT key, value FROM meta"))
         return StoreSummary(
             handles={state: states.get(state, 0) for state in STATES},

@@ -1,10 +1,12 @@
-"""What can be wrong with a store.
+"""What can be wrong with a file of ours: a store, or what is exported from it.
 
 StoreError
 ├── StoreLockedError       somebody else writes to it
 ├── StoreVersionError      made by a newer version
 ├── StoreMismatchError     no store, or one of another API
 └── StoreWriteError        read-only, disk full
+
+ExportError                the target of an export exists, or cannot be written
 """
 
 from ._errors import FollowingError
@@ -38,3 +40,17 @@ class StoreMismatchError(StoreError):
 
 class StoreWriteError(StoreError):
     """The store cannot be written: read-only, disk full. What was committed stays."""
+
+
+class ExportError(FollowingError):
+    """An export cannot be written; nothing of it is left, and what was there before still is."""
+
+    path: str
+    """The file, as it was named."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.message} (file {self.path!r})"

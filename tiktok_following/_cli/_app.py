@@ -8,9 +8,11 @@ from tiktok_following._version import __version__
 
 from ._balance import balance
 from ._exit import DONE, FAILED, USAGE
+from ._export import export
 from ._list import list_following
 from ._messages import Messages
 from ._sandbox import sandbox
+from ._status import status
 from ._whoami import whoami
 
 _PROGRAM = "tiktok-following"
@@ -55,6 +57,8 @@ def describe_app(
 
 
 app.command("list", epilog=_EPILOG, no_args_is_help=True)(list_following)
+app.command("status", no_args_is_help=True)(status)
+app.command("export", no_args_is_help=True)(export)
 app.command("balance")(balance)
 app.command("whoami")(whoami)
 app.command("sandbox")(sandbox)

@@ -18,3 +18,6 @@ VerboseOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the answer as one line of JSON.")]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="The file of a bulk job, such as following.db.")
+]

@@ -1,4 +1,4 @@
-"""Progress of long lists, on a terminal."""
+"""Progress of what takes long, on a terminal."""
 
 from types import TracebackType
 from typing import Self
@@ -15,14 +15,15 @@ class ReadingProgress:
         messages: Where it is drawn.
         is_shown: Whether it is: rows on the same terminal are progress enough, and what reads a
             pipe may draw there too.
+        nouns: What is counted.
     """
 
-    def __init__(self, messages: Messages, *, is_shown: bool) -> None:
+    def __init__(self, messages: Messages, *, is_shown: bool, nouns: str = "accounts") -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(24),
             MofNCompleteColumn(),
-            TextColumn("accounts"),
+            TextColumn(nouns),
             TimeElapsedColumn(),
             console=messages,
             transient=True,
@@ -44,10 +45,10 @@ class ReadingProgress:
         self._progress.stop()
 
     def begin(self, handle: str) -> None:
-        """Begin a list; nothing is shown before it turns out to be long."""
+        """Begin one; nothing is shown before it turns out to be long."""
         self._progress.reset(self._task, description=handle, total=None)
 
     def advance(self, accounts: int, total: int | None) -> None:
-        """Show how many accounts were read, of how many, while there are more to come."""
+        """Show how many there are so far, of how many, while there are more to come."""
         self._progress.start()
         self._progress.update(self._task, completed=accounts, total=total, refresh=True)
