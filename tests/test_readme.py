@@ -65,6 +65,13 @@ async def test_a_passage_runs(
     assert api.requests
 
 
+@pytest.mark.parametrize("text", [text for language, text in BLOCKS if language == "py"])
+def test_a_recipe_for_what_is_not_installed_here_is_python_and_names_what_exists(text: str) -> None:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module == "tiktok_following":
+            assert {alias.name for alias in node.names} <= set(tiktok_following.__all__)
+
+
 def test_the_tests_of_the_readme_pass(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS[0])
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-o", "addopts=")
