@@ -48,7 +48,8 @@ async def test_nobody_waits_for_room_any_more_when_told() -> None:
     outbox: Outbox[str] = Outbox(1, is_ordered=False)
     await outbox.wait_for_room()
     waiting = [asyncio.ensure_future(outbox.wait_for_room()) for _ in range(3)]
-    outbox.stop_waiting(3)
+    await asyncio.sleep(0)
+    outbox.stop_waiting()
     await asyncio.gather(*waiting)
 
 
@@ -60,3 +61,17 @@ async def test_several_consumers_share_what_comes_and_all_hear_of_the_end() -> N
     outbox.put(1, 11)
     outbox.close()
     assert sorted(await asyncio.gather(*getting), key=str) == [10, 11, None]
+
+
+async def test_room_that_comes_to_one_who_leaves_goes_to_the_next() -> None:
+    outbox: Outbox[str] = Outbox(1, is_ordered=False)
+    await outbox.wait_for_room()
+    leaving, gone, staying = [asyncio.ensure_future(outbox.wait_for_room()) for _ in range(3)]
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    outbox.put(0, "a")
+    await outbox.get()
+    leaving.cancel()  # in the moment in which the room is its own
+    await staying
+    assert leaving.cancelled()

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -117,7 +117,7 @@ class Crew:
         self._starts = asyncio.Semaphore(run.concurrency)
         self._numbers = 0
         self._on_outcome: Callable[[Outcome], object] | None = None
-        self._idle: set[asyncio.Task[Any]] = set()
+        self._idle: set[asyncio.Task[None]] = set()
         """Workers with nothing in hand that was begun."""
         self._workers: list[asyncio.Task[None]] = []
         self._supervisor: asyncio.Task[None]
@@ -155,7 +155,7 @@ class Crew:
         stop = cause or RunStoppedError(f"the run was stopped: {reason}", reason=reason)
         self._engine.pages.stop(self._ledger, copy(stop))
         self._buyer.wake()
-        self.outbox.stop_waiting(len(self._workers))
+        self.outbox.stop_waiting()
         for worker in self._idle:
             worker.cancel()
         loop = asyncio.get_running_loop()
@@ -214,8 +214,9 @@ class Crew:
         _logger.info("the run ended: %s", self.stopped_by or "complete")
 
     async def _work(self) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
-            while (work := await self._take()) is not None:
+            while (work := await self._take(task)) is not None:
                 await self._look_up(work)
         except StoreError as error:
             self.end("store", error)
@@ -223,10 +224,8 @@ class Crew:
             self.failure = self.failure or error
             self.end("cancelled")
 
-    async def _take(self) -> _Work | None:
+    async def _take(self, task: asyncio.Task[None]) -> _Work | None:
         """Take the next handle to do something about; `None` when there is none, or no more."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checkers
         self._idle.add(task)
         try:
             while self.stopped_by is None:
@@ -235,7 +234,7 @@ class Crew:
                 if (item := await self._feed.take()) is None:
                     break
                 work = self._begin(item)
-                if await self._claim(work):
+                if self._session is None or await self._claim(work, self._session):
                     return work
         finally:
             self._idle.discard(task)
@@ -246,13 +245,12 @@ class Crew:
         self._numbers += 1
         return _Work(self._numbers - 1, outcome)
 
-    async def _claim(self, work: _Work) -> bool:
+    async def _claim(self, work: _Work, session: StoreSession) -> bool:
         """Ask the store how far a handle is; `False` for one that this run has had before."""
-        handle = work.outcome.handle
-        if self._session is None or handle is None:
+        handle, run = work.outcome.handle, self._run
+        if handle is None:
             return True
-        run = self._run
-        (work.lookup,) = await self._session.claim(
+        (work.lookup,) = await session.claim(
             [handle],
             retry_failed=run.retry_failed,
             limit=run.limit_per_handle,

@@ -56,7 +56,10 @@ class Feed:
     async def take(self) -> Item | None:
         """Give the next handle that did not come before; `None` at the end."""
         while True:
-            given = await self._read()
+            if isinstance(self._iterator, Iterator):
+                given = next(self._iterator, _END)
+            else:
+                given = await self._read(self._iterator)
             if given is _END:
                 return None
             item = _make_item(self.read, given)
@@ -65,13 +68,11 @@ class Feed:
                 return item
             self.skipped += 1
 
-    async def _read(self) -> Any:
-        if isinstance(self._iterator, Iterator):
-            return next(self._iterator, _END)
+    async def _read(self, iterator: AsyncIterator[Any]) -> Any:
         async with self._turn:
             if self._is_over:
                 return _END
-            given = await anext(self._iterator, _END)
+            given = await anext(iterator, _END)
             self._is_over = given is _END
             return given
 

@@ -8,6 +8,7 @@ from ._errors import InvalidHandleError
 MAX_HANDLE_LENGTH = 64
 """Characters; the API's documented limit (TikTok itself allows 24)."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
 _PROFILE_URL = re.compile(r"(?i:https?://)|(?i:(?:www\.|m\.)?tiktok\.com/)")
 
 
@@ -25,6 +26,8 @@ def parse_handle(text: str) -> str:
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a CSV cell may be anything
         raise InvalidHandleError(f"a handle is text, not {type(text).__name__}")
+    if _PLAIN.fullmatch(text):  # nearly all are, and there may be a hundred thousand
+        return str(text)
     handle = text.strip()
     if problem := _find_character(handle):  # before a URL is read, which drops line breaks
         raise InvalidHandleError(f"{_show(text)} is not a TikTok handle: {problem}")

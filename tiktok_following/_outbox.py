@@ -4,7 +4,7 @@ The law: a slow consumer slows the run, and what was put in comes out.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,9 +19,9 @@ class Outbox(Generic[T]):
     """
 
     def __init__(self, window: int, *, is_ordered: bool) -> None:
-        self._window = window
         self._is_ordered = is_ordered
-        self._room = asyncio.Semaphore(window)
+        self._room = window
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._held: OrderedDict[int, T | None] = OrderedDict()
         self._turn = 0
         self._changed = asyncio.Event()
@@ -29,12 +29,30 @@ class Outbox(Generic[T]):
 
     async def wait_for_room(self) -> None:
         """Wait until one more fits; it is given back when that one is taken."""
-        await self._room.acquire()
+        if self._room > 0:
+            self._room -= 1
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if not future.cancel() and not future.cancelled():
+                self._give_room()  # it came in the same moment
+            raise
 
-    def stop_waiting(self, count: int) -> None:
-        """Let all of `count` who may wait for room go on."""
-        for _ in range(count):
-            self._room.release()
+    def stop_waiting(self) -> None:
+        """Let all who wait for room go on."""
+        while self._waiting:
+            self._give_room()
+
+    def _give_room(self) -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
+        self._room += 1
 
     def put(self, number: int, thing: T | None) -> None:
         """Take something; `None` fills the place of a number that has nothing."""
@@ -51,7 +69,7 @@ class Outbox(Generic[T]):
         while True:
             if (number := self._find_next()) is not None:
                 self._turn = number + 1
-                self._room.release()
+                self._give_room()
                 if (thing := self._held.pop(number)) is not None:
                     return thing
             elif self._is_closed:

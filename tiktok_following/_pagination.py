@@ -190,13 +190,13 @@ class FollowingPager:
     async def _advance(self) -> bool:
         """Buy the next page, unless another task just did; `False` means there is none to buy."""
         last = self._page
+        if last is not None and self._raises:
+            last.raise_for_status()
+        if self._is_over(last) or self._pages == self._max_pages:
+            return False
         async with self._buying:
             if self._page is not last:
                 return True
-            if last is not None and self._raises:
-                last.raise_for_status()
-            if self._is_over(last) or self._pages == self._max_pages:
-                return False
             cursor = self._start if last is None else self._choose_cursor(last)
             page = await self._fetch(cursor)
             self._followed.add(cursor)

@@ -27,6 +27,7 @@ from ._store_errors import StoreError
 if TYPE_CHECKING:
     from ._session import StoreSession
 
+_ENDS = ("complete", "limited")
 Show = Callable[[FollowingPage], Awaitable[None]]
 
 
@@ -113,7 +114,10 @@ class Walker:
             outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
         if lookup.pages and self._session and (self._run.keep_accounts or self.show):
             for page in self._session.pages(lookup.index):
-                await self._hand_over(way, page)
+                if self.show is not None:
+                    await self.show(page)
+                else:
+                    outcome.accounts += page.accounts
                 await asyncio.sleep(0)  # a long list comes from the disk: let others run
 
     async def _read(self, way: _Progress) -> None:
@@ -138,7 +142,12 @@ class Walker:
         last = None
         while (page := await pager.next_page()) is not None:
             last = page
-            await self._hand_over(way, page)
+            if self.show is not None:
+                await self.show(page)
+            elif self._run.keep_accounts:
+                outcome.accounts += page.accounts
+            if way.state in _ENDS:
+                break
         if last is None:
             await self._limit(way)
         elif way.state == "failed":
@@ -189,12 +198,6 @@ class Walker:
         ):
             return "limited", page.next_cursor
         return "pending", page.next_cursor
-
-    async def _hand_over(self, way: _Progress, page: FollowingPage) -> None:
-        if self._run.keep_accounts and self.show is None:
-            way.outcome.accounts += page.accounts
-        if self.show is not None:
-            await self.show(page)
 
     async def _limit(self, way: _Progress) -> None:
         """Note that nothing may be bought, since the store has as much as the limits allow."""
