@@ -97,11 +97,17 @@ def point_to(server: Sandbox) -> dict[str, str]:
     return {"SOCIALFETCH_API_KEY": server.api_key, "SOCIALFETCH_BASE_URL": server.base_url}
 
 
-def run_process(*arguments: str, settings: Mapping[str, str] = NOTHING) -> Result:
-    """Run a command as a process."""
+def run_process(
+    *arguments: str,
+    settings: Mapping[str, str] = NOTHING,
+    stdin: int | None = None,
+    before: tuple[str, ...] = (),
+) -> Result:
+    """Run a command as a process, by the program in `before` if that is given."""
     ended = subprocess.run(
-        [*COMMAND, *arguments],
+        [*before, *COMMAND, *arguments],
         env=make_environment(settings),
+        stdin=stdin,
         capture_output=True,
         timeout=20,
         check=False,
@@ -113,13 +119,16 @@ def run_process(*arguments: str, settings: Mapping[str, str] = NOTHING) -> Resul
 def start_process(
     *arguments: str,
     settings: Mapping[str, str] = NOTHING,
+    stdin: int | None = None,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
+    before: tuple[str, ...] = (),
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a command as a process, and see to it that it is gone at the end."""
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
+        [*before, *COMMAND, *arguments],
         env=make_environment(settings),
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         text=True,

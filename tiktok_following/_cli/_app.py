@@ -7,6 +7,7 @@ import typer
 from tiktok_following._version import __version__
 
 from ._balance import balance
+from ._bulk import bulk
 from ._exit import DONE, FAILED, USAGE
 from ._export import export
 from ._list import list_following
@@ -21,7 +22,7 @@ _WHITE_SPACE = " \t\r\n"
 _EPILOG = (
     "The API key is read from SOCIALFETCH_API_KEY, another address than the API's own from "
     "SOCIALFETCH_BASE_URL. Exit codes: 0 done, 1 something failed, 2 usage, 3 key refused, "
-    "4 out of credits, 5 credit cap reached, 130 interrupted."
+    "4 out of credits, 5 credit cap reached, 130 interrupted, 143 terminated."
 )
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ def describe_app(
 
 
 app.command("list", epilog=_EPILOG, no_args_is_help=True)(list_following)
+app.command("bulk", epilog=_EPILOG, no_args_is_help=True)(bulk)
 app.command("status", no_args_is_help=True)(status)
 app.command("export", no_args_is_help=True)(export)
 app.command("balance")(balance)

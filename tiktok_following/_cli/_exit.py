@@ -14,6 +14,9 @@ from tiktok_following._errors import (
     PermissionDeniedError,
     RequestError,
 )
+from tiktok_following._store_errors import StoreError, StoreMismatchError, StoreVersionError
+
+from ._lines import InputError
 
 DONE = 0
 FAILED = 1
@@ -26,6 +29,9 @@ TERMINATED = 143
 
 _CODES: dict[type[Exception], int] = {
     ConfigurationError: USAGE,
+    InputError: USAGE,
+    StoreMismatchError: USAGE,
+    StoreVersionError: USAGE,
     AuthenticationError: KEY_REFUSED,
     InsufficientCreditsError: OUT_OF_CREDITS,
     BudgetExceededError: CAP_REACHED,
@@ -79,6 +85,8 @@ def _introduce(error: FollowingError) -> str:
         return text if url is None else f"{text.rstrip('.')}; buy more at {url}"
     if isinstance(error, BudgetExceededError):
         return f"the credit cap is reached: {error.message}"
+    if isinstance(error, StoreError):
+        return str(error)
     return error.message
 
 

@@ -6,7 +6,7 @@ program, except that no CSV cell can be taken for a formula.
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from tiktok_following._columns import ACCOUNT_COLUMNS, format_records, make_row, write_cells
 from tiktok_following._models import Account
@@ -31,10 +31,18 @@ class RowWriter(Protocol):
         ...
 
 
+class JsonWriter(Protocol):
+    """Where lines of JSON go."""
+
+    def write_json(self, *values: Any) -> None:
+        """Write each value as a line; raises as `Output.write`."""
+        ...
+
+
 class JsonlRows:
     """One JSON object a line: ``source_handle``, then the API's own names."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: JsonWriter) -> None:
         self._output = output
 
     def write(self, source_handle: str, accounts: Sequence[Account]) -> None:

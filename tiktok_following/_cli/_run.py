@@ -19,6 +19,7 @@ from tiktok_following._config import API_KEY_VARIABLE
 from tiktok_following._errors import ConfigurationError, FollowingError
 
 from ._exit import DONE, INTERRUPTED, TERMINATED, choose_exit_code, explain
+from ._lines import InputError
 from ._messages import Messages
 from ._output import OutputClosed, OutputFailedError
 
@@ -42,6 +43,16 @@ def _run(command: Coroutine[Any, Any, int], messages: Messages) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort of a program: told, in one line
         messages.say(_describe(error, verbose=messages.verbose))
         return choose_exit_code(error)
+
+
+@contextmanager
+def refuse_failures(messages: Messages) -> Generator[None]:
+    """Let what fails before there is a loop be one line, and its exit code."""
+    try:
+        yield
+    except (FollowingError, InputError) as error:
+        messages.say(explain(error, verbose=messages.verbose))
+        raise typer.Exit(choose_exit_code(error)) from None
 
 
 async def _end_by_signal(command: Coroutine[Any, Any, int]) -> int:
@@ -74,13 +85,15 @@ class _MessagesHandler(logging.Handler):
 
 @contextmanager
 def _log_to(messages: Messages) -> Generator[None]:
-    """Show the library's log if the user wants to hear more."""
+    """Show the library's log if the user wants to hear more, and else nothing of it."""
     logger = logging.getLogger("tiktok_following")
-    handler, level = _MessagesHandler(messages), logger.level
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = logger.level
+    handler: logging.Handler = logging.NullHandler()
     if messages.verbose:
-        logger.addHandler(handler)
+        handler = _MessagesHandler(messages)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
     try:
         yield
     finally:
@@ -90,21 +103,27 @@ def _log_to(messages: Messages) -> Generator[None]:
 
 @asynccontextmanager
 async def open_client(
-    *, sandbox: bool, max_credits: int | None = None
+    *, sandbox: bool, max_credits: int | None = None, max_concurrency: int | None = None
 ) -> AsyncGenerator[FollowingClient]:
     """Open a client of the API, or of a sandbox that runs on this loop meanwhile.
+
+    Args:
+        sandbox: Whether it is a sandbox.
+        max_credits: The most to spend with it.
+        max_concurrency: The most pages at once; `None` leaves it to the client.
 
     Raises:
         ConfigurationError: There is no key, or a setting from the environment cannot work.
     """
+    options: dict[str, Any] = {"max_credits": max_credits}
+    if max_concurrency is not None:
+        options["max_concurrency"] = max_concurrency
     if sandbox:
         from tiktok_following.sandbox import Sandbox  # noqa: PLC0415 - a server nobody else needs
 
         async with (
             Sandbox(keep_records=False) as server,
-            FollowingClient(
-                server.api_key, base_url=server.base_url, max_credits=max_credits
-            ) as client,
+            FollowingClient(server.api_key, base_url=server.base_url, **options) as client,
         ):
             yield client
     elif not os.environ.get(API_KEY_VARIABLE, "").strip():
@@ -113,5 +132,5 @@ async def open_client(
             "or try --sandbox, which needs none"
         )
     else:
-        async with FollowingClient(max_credits=max_credits, trust_env=True) as client:
+        async with FollowingClient(trust_env=True, **options) as client:
             yield client

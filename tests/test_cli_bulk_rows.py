@@ -1,0 +1,170 @@
+"""What ``bulk`` promises of rows: they are whole or said not to be, and none paid for is lost."""
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_runs import point_to, run, run_on
+
+from tiktok_following import Account, AccountMetrics, FollowingStore, StoreWriteError
+from tiktok_following._cli._bulk_rows import BulkRows
+from tiktok_following._cli._jsonl_file import JsonlFile
+from tiktok_following._cli._messages import Messages
+from tiktok_following._cli._output import OutputFailedError
+from tiktok_following._outcomes import Outcome
+from tiktok_following.sandbox import Sandbox
+
+COMMAND = ("bulk", "handles.txt", "--store", "f.db")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    handles = [f"user{number}\n" for number in range(300)]
+    Path("handles.txt").write_text("".join(handles), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        for name, value in point_to(running).items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+def make_accounts(count: int) -> list[Account]:
+    url = "https://www.tiktok.com/@a"
+    return [Account(f"a{number}", url, False, AccountMetrics(1, 2, 3)) for number in range(count)]
+
+
+def make_refused(count: int) -> Outcome:
+    """Make the outcome of a handle of which the store could not take a page."""
+    error = StoreWriteError("the store cannot be written", path="f.db")
+    return Outcome(given="nasa", index=0, handle="nasa", error=error, accounts=make_accounts(count))
+
+
+@contextlib.contextmanager
+def open_rows(
+    target: str | None, *, stdout: io.TextIOBase | None = None
+) -> Iterator[tuple[BulkRows, io.StringIO, list[str]]]:
+    """Make the rows of a run; give what is said, and how often it was stopped."""
+    err, stops = io.StringIO(), list[str]()
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8") if stdout is None else stdout
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(out):
+        yield BulkRows(target, Messages(), lambda: stops.append("stop")), err, stops
+
+
+def count_rows(text: str) -> int:
+    return sum(json.loads(line)["source_handle"] == "nasa" for line in text.splitlines())
+
+
+def read(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    assert isinstance(stream.buffer, io.BytesIO)
+    return stream.buffer.getvalue().decode()
+
+
+def test_without_a_file_only_what_the_store_refused_is_written() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with open_rows(None, stdout=out) as (rows, err, stops):
+        rows.write("nasa", make_accounts(5))
+        rows.note(make_refused(3))
+        rows.note(make_refused(0))
+        rows.close(is_whole=False)
+        assert count_rows(read(out)) == 3
+    told = "3 accounts that the store could not take are on standard output, as JSON lines\n"
+    assert err.getvalue() == told
+    assert stops == []
+
+
+def test_what_the_store_refused_is_in_the_file_of_rows_already() -> None:
+    with open_rows("out.jsonl") as (rows, err, _):
+        refused = make_refused(3)
+        rows.write("nasa", refused.accounts)
+        rows.note(refused)
+        rows.close(is_whole=False)
+    assert err.getvalue().splitlines() == [
+        "3 accounts that the store could not take are on out.jsonl.part, as JSON lines",
+        "rows of a part of the handles are in out.jsonl.part",
+    ]
+    assert count_rows(Path("out.jsonl.part").read_text(encoding="utf-8")) == 3
+
+
+def test_what_neither_the_store_nor_the_file_takes_goes_to_standard_output() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with open_rows("/dev/full", stdout=out) as (rows, err, stops):
+        refused = make_refused(3)
+        rows.write("nasa", refused.accounts)
+        rows.write("nasa", refused.accounts)
+        rows.note(refused)
+        rows.close(is_whole=True)
+        assert count_rows(read(out)) == 3
+    assert rows.is_broken
+    assert stops == ["stop"]
+    assert "cannot write /dev/full: No space left on device\n" in err.getvalue()
+
+
+def test_what_can_be_written_nowhere_is_said_to_be_lost() -> None:
+    with (
+        open("/dev/full", "w") as full,  # noqa: PTH123 - a device
+        open_rows("-", stdout=full) as (rows, err, stops),
+    ):
+        refused = make_refused(3)
+        rows.write("nasa", refused.accounts)
+        rows.note(refused)
+        rows.close(is_whole=False)
+        with contextlib.suppress(OSError):
+            full.close()
+    assert "lost: 3 accounts that could not be written anywhere\n" in err.getvalue()
+    assert stops == ["stop"]
+
+
+def test_a_file_that_cannot_get_its_name_keeps_the_rows() -> None:
+    with open_rows("out.jsonl") as (rows, err, _):
+        rows.write("nasa", make_accounts(3))
+        Path("out.jsonl").mkdir()
+        rows.close(is_whole=True)
+    assert rows.is_broken
+    assert err.getvalue() == "cannot write out.jsonl.part: Is a directory\n"
+    assert count_rows(Path("out.jsonl.part").read_text(encoding="utf-8")) == 3
+
+
+def test_a_link_to_a_file_stays_one() -> None:
+    Path("link.jsonl").symlink_to("there.jsonl")
+    with open_rows("link.jsonl") as (rows, _, _):
+        rows.write("nasa", make_accounts(3))
+        rows.close(is_whole=True)
+    assert Path("link.jsonl").is_symlink()
+    assert count_rows(Path("there.jsonl").read_text(encoding="utf-8")) == 3
+
+
+def test_links_in_a_circle_are_refused() -> None:
+    Path("a").symlink_to("b")
+    Path("b").symlink_to("a")
+    with pytest.raises(OutputFailedError, match="cannot write a: "):
+        JsonlFile("a")
+
+
+def test_a_full_disk_ends_the_run_and_the_store_has_what_was_paid(server: Sandbox) -> None:
+    result = run(*COMMAND, "--jsonl", "/dev/full")
+    assert result.code == 1
+    assert result.err.count("No space left on device") == 1
+    assert "not begun" in result.err
+    with FollowingStore("f.db") as store:
+        assert store.summary().pages == server.credits_charged
+
+
+def test_a_reader_that_left_ends_the_run_without_an_error(server: Sandbox) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as stdout:
+        err = io.StringIO()
+        assert run_on(stdout, err, *COMMAND, "--jsonl", "-") == 0
+    assert "not begun" in err.getvalue()
+    assert "go on with: " in err.getvalue()
+    assert server.credits_charged > 0

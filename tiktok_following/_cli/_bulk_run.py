@@ -1,0 +1,149 @@
+"""Run what a bulk plan says: outcomes in, rows out.
+
+The law: whatever ends it, the last lines say what was done, what it cost and how to go on.
+"""
+
+import asyncio
+
+import attrs
+
+from tiktok_following._bulk import FollowingRun
+from tiktok_following._client import FollowingClient
+from tiktok_following._errors import InvalidHandleError
+from tiktok_following._outcomes import Outcome
+
+from ._bulk_display import BulkDisplay
+from ._bulk_plan import BulkPlan
+from ._bulk_rows import STANDARD_OUTPUT, BulkRows
+from ._closing import Counts, iter_closing_lines
+from ._exit import DONE, FAILED, choose_exit_code, explain
+from ._handles import Handles
+from ._interruption import Interruption
+from ._messages import Messages
+from ._run import open_client
+from ._words import count
+
+_SHOWN_FAILURES = 10
+
+
+async def run_bulk(plan: BulkPlan, handles: Handles, messages: Messages) -> int:
+    """Look all handles up, say what came of it, and return the exit code.
+
+    Raises:
+        StoreError: The store cannot be used; nothing was bought.
+        OutputFailedError: The rows cannot be written; nothing was bought.
+    """
+    async with open_client(sandbox=plan.sandbox, max_concurrency=plan.concurrency) as client:
+        display = BulkDisplay(messages, is_drawn=plan.jsonl != STANDARD_OUTPUT)
+        job = _Job(
+            plan=plan,
+            handles=handles,
+            messages=messages,
+            run=_make_run(plan, handles, client, display),
+            display=display,
+        )
+        return await job.do()
+
+
+def _make_run(
+    plan: BulkPlan, handles: Handles, client: FollowingClient, display: BulkDisplay
+) -> FollowingRun:
+    return client.following_many(
+        handles,
+        concurrency=plan.concurrency,
+        limit_per_handle=plan.limit_per_handle,
+        max_pages=plan.max_pages,
+        max_credits=plan.max_credits,
+        trim=plan.trim,
+        store=plan.store,
+        retry_failed=plan.retry_failed,
+        keep_accounts=False,
+        on_insufficient_credits=plan.on_insufficient_credits.value,
+        on_progress=display.show,
+    )
+
+
+@attrs.define(kw_only=True)
+class _Job:
+    """One run of a plan."""
+
+    plan: BulkPlan
+    handles: Handles
+    messages: Messages
+    run: FollowingRun
+    display: BulkDisplay
+    counts: Counts = attrs.field(factory=Counts)
+    rows: BulkRows | None = None
+    """`None` before the run has begun."""
+
+    async def do(self) -> int:
+        """Do it, and return the exit code."""
+        with Interruption(self._stop) as interruption:
+            try:
+                await self._read(interruption)
+            except asyncio.CancelledError:
+                if interruption.exit_code is None:
+                    raise
+            finally:
+                if self.rows is not None:
+                    self._say_end(self.rows)
+        return self._choose_exit_code(interruption.exit_code)
+
+    def _stop(self) -> None:
+        self.run.stop()
+        number = count(self.run.progress.in_flight, "page")
+        self.messages.say(f"stopping: {number} under way will be stored; again leaves at once")
+
+    async def _read(self, interruption: Interruption) -> None:
+        async with self.run as run:
+            if run.previous_at_risk:
+                cost = f"up to {count(run.previous_at_risk, 'credit')}"
+                self.messages.say(f"an earlier run died: its pages in flight may have cost {cost}")
+            rows = BulkRows(self.plan.jsonl, self.messages, run.stop)
+            self.rows = rows
+            with self.display, interruption.hasten():
+                if self.plan.jsonl is None:
+                    async for outcome in run:
+                        self._take(outcome, rows)
+                else:
+                    async for page in run.pages(on_outcome=lambda each: self._take(each, rows)):
+                        rows.write(page.handle, page.accounts)
+
+    def _take(self, outcome: Outcome, rows: BulkRows) -> None:
+        self.counts.add(outcome)
+        rows.note(outcome)
+        if outcome.error is None or outcome.is_unfinished:
+            return
+        failures = self.counts.failed + self.counts.invalid
+        if failures <= _SHOWN_FAILURES or self.messages.verbose:
+            is_invalid = isinstance(outcome.error, InvalidHandleError)
+            who = "" if is_invalid else f"{outcome.handle}: "
+            self.messages.say(who + explain(outcome.error, verbose=self.messages.verbose))
+        elif failures == _SHOWN_FAILURES + 1:
+            self.messages.say("more failures are only counted, without -v")
+
+    def _say_end(self, rows: BulkRows) -> None:
+        """Say the last lines."""
+        summary, problem = self.run.summary, self.handles.problem
+        if problem is not None:
+            self.messages.say(f"{problem}; what comes after it was not read")
+        rows.close(is_whole=summary.stopped_by is None and problem is None)
+        lines = iter_closing_lines(
+            self.plan,
+            summary,
+            self.counts,
+            is_cut=problem is not None,
+            verbose=self.messages.verbose,
+        )
+        for line in lines:
+            self.messages.say(line)
+
+    def _choose_exit_code(self, interrupted: int | None) -> int:
+        summary = self.run.summary
+        if summary.stopped_by in {"user", "cancelled"} and interrupted is not None:
+            return interrupted
+        if summary.error is not None:
+            return choose_exit_code(summary.error)
+        is_broken = self.rows is not None and self.rows.is_broken
+        has_failures = self.counts.failed or self.counts.invalid or self.handles.problem is not None
+        return FAILED if is_broken or has_failures else DONE

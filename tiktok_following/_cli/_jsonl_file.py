@@ -1,0 +1,73 @@
+"""The file that ``--jsonl`` names.
+
+The law: a file of that name is always whole; rows are collected beside it until they are.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ._output import OutputFailedError
+
+SUFFIX = ".part"
+
+
+class JsonlFile:
+    """JSON lines that become the file when all are written; a device or pipe is written at once.
+
+    Args:
+        name: The file, made anew.
+
+    Raises:
+        OutputFailedError: It cannot be written.
+    """
+
+    def __init__(self, name: str) -> None:
+        try:
+            path = Path(name).resolve()
+            is_special = path.exists() and not path.is_file()
+            self._target = path
+            self._path = path if is_special else Path(f"{path}{SUFFIX}")
+            self.name = name if is_special else name + SUFFIX
+            """Where the rows are until the file is whole."""
+            self._file = self._path.open("wb")
+        except (OSError, RuntimeError) as error:  # links in a circle
+            raise OutputFailedError(_explain(name, error)) from None
+
+    def write_json(self, *values: Any) -> None:
+        """Write each value as a line and flush.
+
+        Raises:
+            OutputFailedError: The system says why.
+        """
+        try:
+            self._file.write(b"".join(orjson.dumps(value) + b"\n" for value in values))
+            self._file.flush()
+        except OSError as error:
+            raise OutputFailedError(_explain(self.name, error)) from None
+
+    def keep(self) -> None:
+        """Make what was written the file.
+
+        Raises:
+            OutputFailedError: The system says why.
+        """
+        try:
+            self._file.close()
+            if self._path != self._target:
+                self._path.replace(self._target)
+                self.name = self.name.removesuffix(SUFFIX)
+        except OSError as error:
+            raise OutputFailedError(_explain(self.name, error)) from None
+
+    def close(self) -> None:
+        """Close it, whatever was written; again does nothing."""
+        with suppress(OSError):  # a full disk was told when it was written
+            self._file.close()
+
+
+def _explain(name: str, error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return f"cannot write {name}: {reason}"
