@@ -82,11 +82,13 @@ def test_export_has_its_exit_codes(store: Path, out: str, code: int, words: str)
 @pytest.mark.parametrize("command", ["status", "export"])
 def test_what_is_no_store_is_one_line(tmp_path: Path, command: str) -> None:
     more = [str(tmp_path / "out.csv")] if command == "export" else []
-    result = run(command, str(tmp_path / "none.db"), *more)
-    assert (result.code, result.err) == (1, "there is no such store\n")
-    (tmp_path / "text.db").write_text("text")
-    result = run(command, str(tmp_path / "text.db"), *more)
-    assert (result.code, result.err) == (1, "the file is not a store of tiktok-following\n")
+    path = str(tmp_path / "none.db")
+    result = run(command, path, *more)
+    assert (result.code, result.err) == (1, f"there is no such store (store {path!r})\n")
+    Path(path).write_text("text")
+    result = run(command, path, *more)
+    text = f"the file is not a store of tiktok-following (store {path!r})\n"
+    assert (result.code, result.err) == (2, text)
     assert not (tmp_path / "out.csv").exists()
 
 
