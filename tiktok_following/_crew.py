@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from copy import copy
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -115,7 +116,7 @@ class Crew:
         """What came out of the input, and ended the run."""
         self.is_over = False
         self._starts = asyncio.Semaphore(run.concurrency)
-        self._numbers = 0
+        self._numbers = count()
         self._on_outcome: Callable[[Outcome], object] | None = None
         self._idle: set[asyncio.Task[None]] = set()
         """Workers with nothing in hand that was begun."""
@@ -142,9 +143,9 @@ class Crew:
             self.walker.show = self._show
         if self.stopped_by is None:
             # With a store, some read and claim ahead while others are under way.
-            count = self._run.concurrency * (1 if self._session is None else 2)
-            count = count if self._feed.total is None else min(count, self._feed.total)
-            self._workers = [asyncio.create_task(self._work()) for _ in range(count)]
+            size = self._run.concurrency * (1 if self._session is None else 2)
+            size = size if self._feed.total is None else min(size, self._feed.total)
+            self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
         self._supervisor = asyncio.create_task(self._supervise(watch))
 
     def end(self, reason: StoppedBy, cause: FollowingError | None = None) -> None:
@@ -242,8 +243,7 @@ class Crew:
 
     def _begin(self, item: Item) -> _Work:
         outcome = Outcome(given=item.given, index=item.index, handle=item.handle, error=item.error)
-        self._numbers += 1
-        return _Work(self._numbers - 1, outcome)
+        return _Work(next(self._numbers), outcome)
 
     async def _claim(self, work: _Work, session: StoreSession) -> bool:
         """Ask the store how far a handle is; `False` for one that this run has had before."""
@@ -288,6 +288,5 @@ class Crew:
             self.end("errors", stop)
 
     async def _show(self, page: FollowingPage) -> None:
-        self._numbers += 1
-        self.outbox.put(self._numbers, page)
+        self.outbox.put(next(self._numbers), page)
         await self.outbox.wait_for_room()
