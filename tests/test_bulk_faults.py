@@ -11,7 +11,15 @@ import attrs
 import pytest
 from conftest import QUICK_RETRY
 
-from tiktok_following import Account, FollowingClient, FollowingStore, Outcome, RunSummary
+from tiktok_following import (
+    Account,
+    BudgetExceededError,
+    FollowingClient,
+    FollowingStore,
+    InsufficientCreditsError,
+    Outcome,
+    RunSummary,
+)
 from tiktok_following.sandbox import Fault, RecordedRequest, Sandbox, faults
 
 HANDLES = ["nasa", "boundary.duplicates", *(f"handle{number}" for number in range(68))]
@@ -91,6 +99,8 @@ class Shop:
             assert outcome.accounts == list(chain.from_iterable(truth[: outcome.pages]))
             assert (outcome.pages == len(truth)) == outcome.complete == (outcome.error is None)
             assert (outcome.next_cursor is None) == (outcome.pages in {0, len(truth)})
+            if isinstance(outcome.error, (BudgetExceededError, InsufficientCreditsError)):
+                assert outcome.is_unfinished
             if outcome.pages:
                 assert outcome.status == self.sandbox.profile(outcome.handle or "").status
 
