@@ -186,3 +186,14 @@ async def test_a_run_without_a_store_comes_to_its_end_through_all_of_it(shop: Sh
     assert complete.keys() == shop.truth.keys()  # each was checked
     charged = shop.sandbox.credits_charged
     assert usage.credits_charged <= charged <= usage.credits_charged + usage.credits_at_risk
+
+
+async def test_a_page_told_to_wait_and_then_out_of_budget_ends_the_run_for_the_budget(
+    sandbox: Sandbox, client: FollowingClient
+) -> None:
+    sandbox.script(faults.status(503, retry_after=0.02), handle="first")
+    handles = ["first", "empty.profile"]
+    async with client.following_many(handles, max_credits=1) as run:
+        unfinished = {outcome.handle: outcome.is_unfinished async for outcome in run}
+    assert run.stopped_by == "budget"
+    assert unfinished == {"first": True, "empty.profile": False}

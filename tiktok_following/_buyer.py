@@ -55,10 +55,10 @@ def find_reason(error: FollowingError, ledger: Ledger) -> StoppedBy | None:
         return "user"
     if isinstance(error, StoreError):
         return "store"
-    if is_refusal(error):
-        return "no_progress"  # a pause longer than the policy waits for
     if is_retryable(error) and _is_out_of_budget(ledger):
         return "budget"  # it would have been tried again
+    if is_refusal(error):
+        return "no_progress"  # a pause longer than the policy waits for
     return _REASONS.get(type(error))
 
 
