@@ -45,4 +45,4 @@ async def test_ten_times_the_handles_take_no_more_memory_than_it_takes_to_know_t
                 ]
             finally:
                 tracemalloc.stop()
-    assert many - few < 100 * (MANY - FEW) + 2**17
+    assert many - few < 100 * (MANY - FEW) + 2**19  # the rows would be ten times that

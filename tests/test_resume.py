@@ -8,11 +8,12 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bodies import make_body
 from conftest import MakeClient
 from test_bulk import SHORT, names, read, script_later, truth
 
@@ -23,8 +24,10 @@ from tiktok_following import (
     FollowingStore,
     InvalidHandleError,
     Outcome,
+    PaginationError,
     ProfileUnavailableError,
     RetryPolicy,
+    StoreError,
     StoreLockedError,
     StoreMismatchError,
     StoreWriteError,
@@ -382,10 +385,114 @@ async def test_a_page_on_its_way_to_the_disk_when_time_is_up_is_stored_all_the_s
         shell.execute("ROLLBACK")
     shell.close()
     assert (outcome.complete, outcome.is_unfinished, outcome.error) == (True, False, None)
+    assert names(outcome) == truth(sandbox, "short0")
     with FollowingStore(path) as store:
         (lookup,) = store.lookups()
         assert (lookup.state, lookup.credits_charged) == ("complete", 1)
         assert [account.handle for account in store.accounts()] == truth(sandbox, "short0")
+
+
+def is_recalling(worker: asyncio.Task[None]) -> bool:
+    """Tell whether a worker is reading a list from the store."""
+    coroutine: Any = worker.get_coro()
+    while coroutine is not None and getattr(coroutine, "__name__", "") != "_recall":
+        coroutine = getattr(coroutine, "cr_await", None)
+    return coroutine is not None
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_list_that_was_being_read_from_the_store_is_unfinished(
+    client: FollowingClient, sandbox: Sandbox, path: Path, *, is_cancelled: bool
+) -> None:
+    await read(client.following_many(["large.profile"], store=path))
+    charged = sandbox.credits_charged
+    run = client.following_many(["large.profile"], store=path)
+    await run.__aenter__()
+    first = asyncio.ensure_future(anext(run))
+    while run._crew is None or not any(map(is_recalling, run._crew._workers)):
+        await asyncio.sleep(0)
+    if is_cancelled:
+        run._crew._supervisor.cancel()
+    else:
+        run.stop()
+    async with asyncio.timeout(5):
+        outcome = await first
+        with suppress(asyncio.CancelledError):
+            await run.__aexit__(None, None, None)
+    assert (outcome.complete, outcome.is_unfinished) == (False, True)
+    assert len(outcome.accounts) < 4_000
+    with FollowingStore(path) as store:
+        assert [lookup.state for lookup in store.lookups()] == ["complete"]
+    last = (await read(client.following_many(["large.profile"], store=path)))["large.profile"]
+    assert names(last) == truth(sandbox, "large.profile")
+    assert sandbox.credits_charged == charged
+
+
+async def test_leaving_pages_that_come_from_the_store_is_quick(
+    client: FollowingClient, path: Path
+) -> None:
+    await read(client.following_many(["large.profile"], store=path))
+    outcomes: list[Outcome] = []
+    async with asyncio.timeout(5):
+        async with client.following_many(["large.profile"], store=path, concurrency=1) as run:
+            async for _ in run.pages(on_outcome=outcomes.append):
+                break
+    (outcome,) = outcomes
+    assert (outcome.complete, outcome.is_unfinished) == (False, True)
+
+
+async def test_a_limit_met_where_no_cursor_leads_on_is_a_limit_each_time(
+    client: FollowingClient, sandbox: Sandbox, path: Path
+) -> None:
+    sandbox.script(faults.repeated_cursor(), handle="nasa")
+    for _ in range(2):
+        run = client.following_many(["nasa"], store=path, max_pages=1)
+        outcome = (await read(run))["nasa"]
+        assert (outcome.error, outcome.complete, len(outcome.accounts)) == (None, False, 30)
+    assert sandbox.credits_charged == 1
+
+
+async def test_a_circle_is_found_across_runs(
+    client: FollowingClient, sandbox: Sandbox, path: Path
+) -> None:
+    following = {None: "c1", "c1": "c2", "c2": "c1"}
+    sandbox.script_by(lambda request: faults.raw(make_body(["ada"], following[request.cursor])))
+    await read(client.following_many(["nasa"], store=path, max_pages=2))
+    outcome = (await read(client.following_many(["nasa"], store=path)))["nasa"]
+    assert isinstance(outcome.error, PaginationError)
+    assert sandbox.requests_received == 3
+
+
+async def test_a_damaged_page_is_the_trouble_of_its_handle_alone(
+    client: FollowingClient, path: Path
+) -> None:
+    await read(client.following_many(GIVEN, store=path))
+    with sqlite3.connect(path) as shell:
+        shell.execute("UPDATE pages SET body = '{}' WHERE lookup_id = 3")
+    shell.close()
+    run = client.following_many(GIVEN, store=path)
+    outcomes = await read(run)
+    damaged = outcomes.pop(GIVEN[3])
+    assert isinstance(damaged.error, StoreError)
+    assert (damaged.complete, damaged.is_unfinished) == (False, False)
+    assert all(outcome.complete for outcome in outcomes.values())
+    assert run.stopped_by is None
+
+
+async def test_what_a_page_put_at_risk_is_written_down_before_a_long_wait(
+    make_client: MakeClient, sandbox: Sandbox, path: Path
+) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=0.001, ambiguous_retries=1))
+    sandbox.script(faults.drop_after(billed=True), faults.status(402), handle="short1")
+    sandbox.script(*[faults.status(400)] * 99, route="balance")
+    async with client.following_many(["short1"], store=path, on_insufficient_credits="wait") as run:
+        first = asyncio.ensure_future(anext(run))
+        while not any(request.route == "balance" for request in sandbox.requests):
+            await asyncio.sleep(0.001)
+        with FollowingStore(path) as store:
+            assert [lookup.credits_at_risk for lookup in store.lookups()] == [1]
+        run.stop()
+        assert (await first).is_unfinished
 
 
 @contextmanager
@@ -439,6 +546,7 @@ async def test_a_full_disk_ends_the_run_and_what_is_paid_is_handed_over(
     paid = 30 * bought.pop("large.profile") + sum(len(truth(sandbox, name)) for name in bought)
     if gives_pages:
         assert len(streamed) == paid
+        assert sum(had.values()) + sum(stored.values()) == paid
     elif keep_accounts:
         assert sum(had.values()) == paid
     else:

@@ -22,7 +22,7 @@ FLOORS = [
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
     {"_retry", "_throttle", "_transport"},
-    {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox"},
+    {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally"},
     {"_store", "_engine"},
     {"_session", "_export", "_buyer", "_connection"},
     {"_walk"},

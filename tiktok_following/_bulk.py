@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from ._config import Options, RunOptions, make_origin
-from ._crew import Crew, Tally
+from ._crew import Crew
 from ._engine import Engine
 from ._errors import ConfigurationError
 from ._feed import Feed, Handles
 from ._ledger import Ledger
 from ._models import FollowingPage, Usage
 from ._outcomes import Outcome, RunProgress, RunSummary, StoppedBy
+from ._tally import Tally
 
 if TYPE_CHECKING:
     from ._session import StoreSession
@@ -62,6 +63,8 @@ class FollowingRun:
         self._gives: type[Outcome | FollowingPage] | None = None
         self._began_at = self._ended_at = 0.0
         self._previous_at_risk = 0
+        self._is_stopped = False
+        self._on_outcome: OnOutcome = _ignore
 
     async def __aenter__(self) -> Self:
         if self._crew is not None:
@@ -72,6 +75,8 @@ class FollowingRun:
         self._crew = Crew(
             self._engine, self._feed, self._options, self._run, self._ledger, session=session
         )
+        if self._is_stopped:
+            self._crew.end("user")
         return self
 
     async def __aexit__(
@@ -80,10 +85,11 @@ class FollowingRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        crew = self._enter(None)
-        is_cancelled = kind is not None and not issubclass(kind, Exception)
-        crew.end("cancelled" if is_cancelled and kind is not GeneratorExit else "user")
-        await crew.join()
+        is_cancelled = kind is not None and not issubclass(kind, (Exception, GeneratorExit))
+        self._end("cancelled" if is_cancelled else "user")
+        await self._enter(None).join()
+        if kind is None:
+            self._raise_failure()
 
     def __aiter__(self) -> Self:
         return self
@@ -104,7 +110,8 @@ class FollowingRun:
         mixed; each says which handle it is of.
 
         Args:
-            on_outcome: Called with each handle's outcome, which then has no accounts.
+            on_outcome: Called with each handle's outcome, whose accounts are then only those that
+                were paid and may not be in the store.
 
         Raises:
             ConfigurationError: The run is `ordered`, or was iterated for outcomes.
@@ -121,8 +128,7 @@ class FollowingRun:
 
         Go on iterating for what lands; or leave the block, which waits for it.
         """
-        if self._crew is not None:
-            self._crew.end("user")
+        self._end("user")
 
     @property
     def stopped_by(self) -> StoppedBy | None:
@@ -179,10 +185,8 @@ class FollowingRun:
         if gives is not None and self._gives not in {None, gives}:
             raise ConfigurationError("a run gives outcomes or pages, not both")
         self._gives = self._gives or gives
-        if self._gives is None:
-            crew.end("user")  # left before it began
-        is_for_pages = self._gives is FollowingPage
-        crew.start(self._watch, (on_outcome or _ignore) if is_for_pages else None)
+        self._on_outcome = on_outcome or self._on_outcome
+        crew.start(self._watch, self._on_outcome if self._gives is FollowingPage else None)
         return crew
 
     def _watch(self) -> None:
@@ -196,9 +200,17 @@ class FollowingRun:
             _logger.exception("on_progress failed, and is not called again")
             self._on_progress = None
 
+    def _end(self, reason: StoppedBy) -> None:
+        if self._crew is None:
+            self._is_stopped = True
+        else:
+            self._crew.end(reason)
+
     def _raise_failure(self) -> None:
+        """Raise what came out of the input, once."""
         if self._crew is not None and self._crew.failure is not None:
-            raise self._crew.failure
+            failure, self._crew.failure = self._crew.failure, None
+            raise failure
 
     def _open_store(self, path: str | PathLike[str]) -> StoreSession:
         from ._session import open_store  # noqa: PLC0415 - SQLite, for who has a store

@@ -6,7 +6,8 @@ reach and a pause too long to wait for are the run's matter.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from ._config import Options, RunOptions
 from ._engine import Engine
@@ -20,8 +21,8 @@ from ._errors import (
     InsufficientCreditsError,
     NotFoundError,
     PermissionDeniedError,
-    RequestError,
     RunStoppedError,
+    TransportError,
 )
 from ._ledger import Ledger
 from ._models import FollowingPage
@@ -30,8 +31,11 @@ from ._retry import is_retryable
 from ._store_errors import StoreError
 from ._wire import is_refusal
 
-End = Callable[[StoppedBy, FollowingError], None]
+End = Callable[[StoppedBy, FollowingError | None], None]
+Note = Callable[[], Awaitable[None]]
 
+_SILENT_PAGES = 3
+"""Pages without an answer, one after the other, that are taken for an outage."""
 _MIN_POLL = 0.05
 """Seconds between two looks at the balance, at least."""
 _REASONS: dict[type[FollowingError], StoppedBy] = {
@@ -54,7 +58,7 @@ def find_reason(error: FollowingError, ledger: Ledger) -> StoppedBy | None:
     if isinstance(error, RunStoppedError):
         return "user"
     if isinstance(error, StoreError):
-        return "store"
+        return None if isinstance(error.__cause__, ValueError) else "store"  # one damaged page
     if is_retryable(error) and _is_out_of_budget(ledger):
         return "budget"  # it would have been tried again
     if is_refusal(error):
@@ -90,6 +94,10 @@ class Buyer:
         self._quiet_since = 0.0
         """Since when pages are asked for and nothing is answered."""
         self._answered_at = float("-inf")
+        self._failures = 0
+        """Pages that nothing was heard of since the last answer, though they were sent."""
+        self._probe = asyncio.Lock()
+        """Who has it tries whether an outage is over."""
         self._looks = 0
         """Looks at the balance since the last page."""
         self._has_credits = asyncio.Event()
@@ -97,16 +105,22 @@ class Buyer:
         self._poller: asyncio.Task[None] | None = None
 
     async def buy(
-        self, handle: str, cursor: str | None, ledger: Ledger
+        self, handle: str, cursor: str | None, ledger: Ledger, note: Note
     ) -> tuple[FollowingPage, bytes]:
         """Buy one page, with its body.
+
+        Args:
+            handle: Whose.
+            cursor: Where.
+            ledger: Who pays.
+            note: Called before a wait that may be long, to write down what was put at risk.
 
         Raises:
             FollowingError: It could not be had, or the run is over.
         """
         self._begin()
         try:
-            return await self._buy_or_wait(handle, cursor, ledger)
+            return await self._buy_or_wait(handle, cursor, ledger, note)
         finally:
             self._under_way -= 1
 
@@ -132,20 +146,25 @@ class Buyer:
         self._under_way += 1
 
     async def _buy_or_wait(
-        self, handle: str, cursor: str | None, ledger: Ledger
+        self, handle: str, cursor: str | None, ledger: Ledger, note: Note
     ) -> tuple[FollowingPage, bytes]:
-        failures = 0
         while True:
-            began = time.monotonic()
             try:
                 return await self._buy(handle, cursor, ledger)
             except InsufficientCreditsError:
                 if self._run.on_insufficient_credits == "stop":
                     raise
+                await note()
                 await self._wait_for_credits()
-            except ConnectError as error:
-                failures += 1
-                await self._sit_out(error, began, failures, ledger)
+            except TransportError as error:
+                if not self._is_outage(error):
+                    raise
+                await note()
+                try:
+                    if (bought := await self._sit_out(handle, cursor, ledger, note)) is not None:
+                        return bought
+                except InsufficientCreditsError:
+                    pass  # asked once more, it is heard above
 
     async def _buy(
         self, handle: str, cursor: str | None, ledger: Ledger
@@ -156,22 +175,46 @@ class Buyer:
             )
         except APIError as error:
             if not is_refusal(error):
-                self._answered_at = time.monotonic()
+                self._hear()
             raise
-        self._answered_at = time.monotonic()
+        self._hear()
         self._looks = 0
         return bought
 
+    def _hear(self) -> None:
+        """Note an answer."""
+        self._answered_at = time.monotonic()
+        self._failures = 0
+
+    def _is_outage(self, error: TransportError) -> bool:
+        """Tell whether a page failed as nobody gets through, and not for itself.
+
+        Not being able to connect says nothing of a page. Silence may: it is taken for the API's
+        when several pages in a row met it.
+        """
+        if isinstance(error, ConnectError):
+            if self._answered_at == float("-inf"):
+                self._end("no_progress", error)  # it never was there
+            return self._ledger.stop is None
+        if self._answered_at >= error.sent_at:
+            return False  # others were heard meanwhile
+        self._failures += 1
+        return self._failures >= _SILENT_PAGES
+
     async def _sit_out(
-        self, error: ConnectError, began: float, failures: int, ledger: Ledger
-    ) -> None:
-        """Wait for the API to be reachable again, unless it is for others, or never was."""
-        if self._answered_at >= began:
-            raise error
-        if self._answered_at == float("-inf"):
-            self._end("no_progress", error)
-            raise error
-        await self._engine.pages.back_off(ledger, self._options.retry.backoff(failures + 3))
+        self, handle: str, cursor: str | None, ledger: Ledger, note: Note
+    ) -> tuple[FollowingPage, bytes] | None:
+        """Wait until anybody was answered; one page at a time tries, and gives what it gets."""
+        began, failures = self._answered_at, 2
+        async with self._probe:
+            while self._answered_at == began and self._ledger.stop is None:
+                failures += 1
+                await self._engine.pages.back_off(ledger, self._options.retry.backoff(failures))
+                if self._answered_at == began:
+                    with suppress(TransportError):
+                        return await self._buy(handle, cursor, ledger)
+                    await note()
+        return None
 
     async def _wait_for_credits(self) -> None:
         """Wait until there are credits, or the run is over; that is no silence."""
@@ -199,8 +242,7 @@ class Buyer:
     async def _has_balance(self) -> bool:
         try:
             return (await self._engine.ask_balance(self._options)).balance > 0
-        except AuthenticationError as error:
-            self._end("unauthorized", error)
-        except RequestError:
-            pass  # asked again, later
-        return False
+        except FollowingError as error:
+            if reason := _REASONS.get(type(error)):
+                self._end(reason, error)
+        return False  # asked again, later, unless that was the end

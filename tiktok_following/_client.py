@@ -182,7 +182,7 @@ class FollowingClient(Connection):
         drain_timeout: float = 30.0,
         on_progress: Callable[[RunProgress], object] | None = None,
     ) -> FollowingRun:
-        """Look many handles up, as many at once as the API allows, in memory that does not grow.
+        """Look many handles up, as many at once as the API allows.
 
         Enter what this returns with ``async with``; nothing is sent before its outcomes, or its
         `pages`, are iterated. One handle's trouble never raises: it is in its outcome. Credits

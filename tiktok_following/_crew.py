@@ -27,6 +27,7 @@ from ._models import FollowingPage
 from ._outbox import Outbox
 from ._outcomes import Outcome, StoppedBy
 from ._store_errors import StoreError
+from ._tally import Tally
 from ._walk import Walker
 
 if TYPE_CHECKING:
@@ -50,31 +51,6 @@ class _Work:
     lookup: Lookup | None = None
     has_started: bool = False
     """Whether it is one of those that `concurrency` allows under way."""
-
-
-@attrs.define
-class Tally:
-    """The handles of a run, counted as they end."""
-
-    done: int = 0
-    failed: int = 0
-    unfinished: int = 0
-    from_store: int = 0
-    failed_lookups: int = 0
-    """Those of the failed that were asked for in this run."""
-
-    def count(self, outcome: Outcome) -> None:
-        """Count one handle by its outcome."""
-        if outcome.from_store:
-            self.from_store += 1
-        if outcome.error is None:
-            self.done += 1
-        elif outcome.is_unfinished:
-            self.unfinished += 1
-        else:
-            self.failed += 1
-            if outcome.handle is not None and not outcome.from_store:
-                self.failed_lookups += 1
 
 
 class Crew:
@@ -123,6 +99,7 @@ class Crew:
         self._workers: list[asyncio.Task[None]] = []
         self._supervisor: asyncio.Task[None]
         self._has_begun = False
+        self._is_stalled = False
         self._drain_timer: asyncio.TimerHandle | None = None
 
     def start(
@@ -135,12 +112,12 @@ class Crew:
             on_outcome: Takes the outcomes, while the outbox has the pages; `None` puts the outcomes
                 there.
         """
-        if self._has_begun:
-            return
-        self._has_begun = True
         if on_outcome is not None:
             self._on_outcome = on_outcome
             self.walker.show = self._show
+        if self._has_begun:
+            return
+        self._has_begun = True
         if self.stopped_by is None:
             # With a store, some read and claim ahead while others are under way.
             size = self._run.concurrency * (1 if self._session is None else 2)
@@ -150,7 +127,8 @@ class Crew:
 
     def end(self, reason: StoppedBy, cause: FollowingError | None = None) -> None:
         """Let nothing more be asked for, and what is under way land; the first reason counts."""
-        if self.stopped_by is not None or self.is_over:
+        is_done = bool(self._workers) and all(worker.done() for worker in self._workers)
+        if self.stopped_by is not None or self.is_over or is_done:
             return
         self.stopped_by, self.cause = reason, cause
         stop = cause or RunStoppedError(f"the run was stopped: {reason}", reason=reason)
@@ -169,12 +147,16 @@ class Crew:
 
     async def join(self) -> None:
         """Wait, once begun, until nothing is left; cancelling this abandons what is under way."""
-        try:
-            await asyncio.shield(self._supervisor)
-        except asyncio.CancelledError:
-            self.abandon()
-            await self._supervisor
-            raise
+        is_cancelled = False
+        while not self._supervisor.done():
+            try:
+                await asyncio.shield(self._supervisor)
+            except asyncio.CancelledError:  # some cancel again and again until all is done
+                is_cancelled = True
+                self.abandon()
+        if is_cancelled:
+            raise asyncio.CancelledError
+        self._supervisor.result()
 
     async def _supervise(self, watch: Callable[[], None]) -> None:
         """Watch the workers until the last one is gone, then put everything away."""
@@ -189,36 +171,49 @@ class Crew:
             if pending:  # this task itself was cancelled
                 self.end("cancelled")
                 self.abandon()
-            await asyncio.gather(*self._workers, return_exceptions=True)
-            await self._close()
-            watch()
-            self.outbox.close()
+            try:
+                await asyncio.gather(*self._workers, return_exceptions=True)
+            finally:
+                await self._close(watch)
 
     def _check_progress(self) -> None:
-        if self._buyer.is_stalled(time.monotonic()):
+        """End the run when nothing comes; twice in a row, as a consumer may block the loop."""
+        was_stalled, self._is_stalled = self._is_stalled, self._buyer.is_stalled(time.monotonic())
+        if was_stalled and self._is_stalled:
             text = f"no page was answered for {self._run.stall_timeout:g} s"
             self.end("no_progress", RunStoppedError(text, reason="no_progress"))
 
-    async def _close(self) -> None:
-        if self._drain_timer is not None:
-            self._drain_timer.cancel()
-        await self._buyer.close()
-        if self._session is not None:
-            try:
-                usage = self._ledger.usage
-                await self._session.finish(stopped_by=self.stopped_by, usage=usage)
-            except StoreError as error:
-                self.end("store", error)
-            finally:
-                await self._session.close()
-        self.is_over = True
-        _logger.info("the run ended: %s", self.stopped_by or "complete")
+    async def _close(self, watch: Callable[[], None]) -> None:
+        try:
+            await self._buyer.close()
+            if self._session is not None:
+                await self._close_store(self._session)
+        finally:
+            if self._drain_timer is not None:
+                self._drain_timer.cancel()
+            self.is_over = True
+            watch()
+            self.outbox.close()
+            _logger.info("the run ended: %s", self.stopped_by or "complete")
+
+    async def _close_store(self, session: StoreSession) -> None:
+        try:
+            await session.finish(stopped_by=self.stopped_by, usage=self._ledger.usage)
+        except StoreError as error:
+            if self.stopped_by is None:
+                self.stopped_by, self.cause = "store", error
+            _logger.warning("the end of the run could not be written down: %s", error)
+        finally:
+            await session.close()
 
     async def _work(self) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
             while (work := await self._take(task)) is not None:
                 await self._look_up(work)
+        except asyncio.CancelledError:
+            self.end("cancelled")  # if nobody asked for it, it came out of the input
+            raise
         except StoreError as error:
             self.end("store", error)
         except Exception as error:  # noqa: BLE001 - the consumer gets it

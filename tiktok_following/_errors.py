@@ -94,6 +94,8 @@ class RequestError(FollowingError):
     """Whether the provider may have billed one of the attempts: `False` means certainly not."""
     retry_after: float | None
     """Seconds the server asked to wait; `None` when it did not."""
+    sent_at: float = float("-inf")
+    """When the last attempt was sent, by `time.monotonic`; long ago if none was."""
 
     def __init__(
         self,

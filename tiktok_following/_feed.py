@@ -15,6 +15,8 @@ from ._handles import parse_handle
 Handles = Iterable[Any] | AsyncIterable[Any]
 
 _END: Any = object()
+_BREATH = 100
+"""Entries after which others have their turn."""
 
 
 @attrs.frozen
@@ -57,6 +59,8 @@ class Feed:
         """Give the next handle that did not come before; `None` at the end."""
         while True:
             if isinstance(self._iterator, Iterator):
+                if self.read % _BREATH == 0:
+                    await asyncio.sleep(0)  # duplicates alone must not hold up the loop
                 given = next(self._iterator, _END)
             else:
                 given = await self._read(self._iterator)

@@ -21,6 +21,7 @@ class Outbox(Generic[T]):
     def __init__(self, window: int, *, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
         self._room = window
+        self._is_unbounded = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._held: OrderedDict[int, T | None] = OrderedDict()
         self._turn = 0
@@ -29,7 +30,7 @@ class Outbox(Generic[T]):
 
     async def wait_for_room(self) -> None:
         """Wait until one more fits; it is given back when that one is taken."""
-        if self._room > 0:
+        if self._room > 0 or self._is_unbounded:
             self._room -= 1
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -42,7 +43,8 @@ class Outbox(Generic[T]):
             raise
 
     def stop_waiting(self) -> None:
-        """Let all who wait for room go on."""
+        """Let all who wait for room go on, now and from now on."""
+        self._is_unbounded = True
         while self._waiting:
             self._give_room()
 

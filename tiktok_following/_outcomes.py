@@ -39,7 +39,7 @@ class Outcome:
     """What became of the lookup, by the last page read; `None` if no page was."""
     accounts: list[Account] = attrs.field(factory=list[Account])
     """The rows read, those from the store included, in the order and number served. Without
-    `keep_accounts` only those that were paid and could not be written to the store."""
+    `keep_accounts` only those that were paid and may not be in the store."""
     total: int | None = None
     """How many accounts the profile follows; `None` when not told."""
     pages: int = 0
@@ -91,7 +91,7 @@ class RunProgress:
     usage: Usage
     """What the run cost so far."""
     seconds: float
-    """Time since the run began."""
+    """Time since the run was entered, until it is over."""
     limit: int
     """Pages that may be in flight now."""
     paused_for: float

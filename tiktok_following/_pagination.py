@@ -5,7 +5,7 @@ anything else can go wrong, and no cursor is followed twice.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import Self
 
 from ._config import check_number
@@ -36,6 +36,7 @@ class FollowingPager:
         limit: int | None,
         max_pages: int | None,
         raise_for_status: bool,
+        followed: Iterable[str | None] = (),
     ) -> None:
         check_cursor(cursor)
         for name, value in (("limit", limit), ("max_pages", max_pages)):
@@ -55,7 +56,7 @@ class FollowingPager:
         self._rows = 0
         self._pages = 0
         self._total: int | None = None
-        self._followed: set[str | None] = set()
+        self._followed = set(followed)
         self._collected: list[Account] = []
 
     @property

@@ -62,6 +62,8 @@ class _Call(Generic[T]):
     """Whether the latest error is that of an attempt, and not of the wait for one."""
     timer: asyncio.Timeout | None = None
     """Keeps the deadline."""
+    sent_at: float = float("-inf")
+    """When the last attempt was sent, by the throttle's clock."""
     pause: float = 0.0
     """Seconds that the last refusal asked to wait."""
     is_at_risk: bool = False
@@ -176,6 +178,7 @@ class Pipeline:
     async def _spend(self, call: _Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
         sending = Sending()
+        call.sent_at = permit.sent_at
         charged = at_risk = 0
         try:
             response = await self._transport.send(call.request.url, call.options.timeout, sending)
@@ -260,6 +263,7 @@ def _annotate(error: RequestError, call: _Call[T]) -> RequestError:
     """Tell an error which request it is about."""
     error.handle, error.cursor = call.request.handle, call.request.cursor
     error.attempts = call.attempts
+    error.sent_at = call.sent_at
     return error
 
 

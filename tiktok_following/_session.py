@@ -21,6 +21,7 @@ from ._store import (
     make_key,
     make_lookup,
     open_for_reading,
+    read_cursors,
     refuse_what_is_foreign,
     resolve_path,
 )
@@ -94,8 +95,7 @@ class StoreSession:
         self._reader = reader
         self._run = run.id
         self.previous_at_risk = run.previous_at_risk
-        """Credits that pages in flight may have cost when earlier runs died: the most, told once;
-        the store's `credits_at_risk` has them from then on."""
+        """Credits that what was in flight when earlier runs died may have cost; told once."""
 
     async def claim(
         self,
@@ -155,7 +155,7 @@ class StoreSession:
             state: The lookup's from now on: ``pending complete limited failed``.
             next_cursor: Where the lookup goes on later, if at all.
             credits_charged: All that was charged for this page; `None` is the page's own word.
-            at_risk: Credits that lost answers to the same question may have cost.
+            at_risk: Credits that lost answers to it may have cost.
         """
         charged = _bound(page.credits_charged if credits_charged is None else credits_charged)
         at_risk, rows, now = _bound(at_risk), len(page.accounts), format_now()
@@ -203,12 +203,12 @@ class StoreSession:
         return self._writer.submit(work)
 
     def pages(self, index: int) -> Iterator[FollowingPage]:
-        """Iterate over the pages that a lookup has.
-
-        Raises:
-            StoreError: The file cannot be read.
-        """
+        """Iterate over the pages of a lookup; raises `StoreError`."""
         return iter_pages(self._reader, self._name, index, index)
+
+    def cursors(self, index: int) -> list[str | None]:
+        """List the cursors that its pages were asked for with; raises as `pages`."""
+        return read_cursors(self._reader, self._name, index)
 
     async def finish(self, *, stopped_by: str | None, usage: Usage) -> None:
         """Write down how the run ended. One that is closed without it counts as died.

@@ -179,6 +179,12 @@ def iter_pages(
             yield page
 
 
+def read_cursors(connection: sqlite3.Connection, name: str, index: int) -> list[str | None]:
+    """List the cursors that a lookup's pages were asked for with; raises as `iter_pages`."""
+    rows = _select(connection, name, "SELECT cursor FROM pages WHERE lookup_id = ?", index)
+    return [cursor for (cursor,) in rows]
+
+
 def _select(connection: sqlite3.Connection, name: str, sql: str, *values: object) -> Sequence[Any]:
     try:
         return connection.execute(sql, values).fetchall()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING
 
 import attrs
 
 from ._buyer import Buyer, End, find_reason
 from ._config import RunOptions
-from ._errors import FollowingError
+from ._errors import FollowingError, RequestError
 from ._ledger import Ledger
 from ._lookups import Lookup
 from ._models import FollowingPage
@@ -41,6 +42,11 @@ class _Progress:
     """The lookup's in the store."""
     rows: int = 0
     state: str = "pending"
+    is_recalling: bool = False
+    """Whether what the store has is being read: its state is not to be changed."""
+    cut_at: str | None = None
+    """The cursor of the page that the limit cuts."""
+    is_cut: bool = False
     charged: int = 0
     """Credits that are in the store's books."""
     at_risk: int = 0
@@ -99,26 +105,29 @@ class Walker:
             raise
         finally:
             outcome.credits = way.ledger.live.credits_charged
-            if self._run.limit_per_handle is not None:
+            if way.is_cut:
                 del outcome.accounts[self._run.limit_per_handle :]
+                outcome.complete, outcome.next_cursor = False, way.cut_at
 
     async def _recall(self, way: _Progress, lookup: Lookup) -> None:
         """Take up what the store has of a handle."""
-        outcome = way.outcome
-        way.index, way.rows, way.state = lookup.index, lookup.accounts, lookup.state
+        outcome, state = way.outcome, lookup.state
+        way.index, way.rows, way.state = lookup.index, lookup.accounts, state
         outcome.status, outcome.total, outcome.pages = lookup.status, lookup.total, lookup.pages
         outcome.next_cursor = lookup.next_cursor
-        outcome.complete = lookup.state == "complete"
-        outcome.from_store = lookup.state != "pending"
-        if lookup.state == "failed":
-            outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
+        outcome.from_store = state != "pending"
+        way.is_recalling = True
         if lookup.pages and self._session and (self._run.keep_accounts or self.show):
             for page in self._session.pages(lookup.index):
-                if self.show is not None:
-                    await self.show(page)
-                else:
-                    outcome.accounts += page.accounts
+                if self._ledger.stop is not None:
+                    raise copy(self._ledger.stop)
+                self._add_rows(way, page)
+                await self._hand_over(way, page)
                 await asyncio.sleep(0)  # a long list comes from the disk: let others run
+        way.is_recalling = False
+        outcome.complete = state == "complete"
+        if state == "failed":
+            outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
 
     async def _read(self, way: _Progress) -> None:
         """Walk the list from where it stands to its end or a limit."""
@@ -126,10 +135,13 @@ class Walker:
         handle = outcome.handle or ""
 
         async def fetch(cursor: str | None) -> FollowingPage:
-            page, body = await self._buyer.buy(handle, cursor, way.ledger)
+            page, body = await self._buyer.buy(
+                handle, cursor, way.ledger, lambda: self._note_end(way)
+            )
             await self._keep(way, page, body)
             return page
 
+        known = outcome.pages and self._session and self._session.cursors(way.index)
         pager = FollowingPager(
             handle,
             fetch,
@@ -138,20 +150,31 @@ class Walker:
             limit=None if limit is None else max(0, limit - way.rows),
             max_pages=None if max_pages is None else max(0, max_pages - outcome.pages),
             raise_for_status=False,
+            followed=known or (),
         )
         last = None
-        while (page := await pager.next_page()) is not None:
+        while way.state not in _ENDS and (page := await pager.next_page()) is not None:
             last = page
-            if self.show is not None:
-                await self.show(page)
-            elif self._run.keep_accounts:
-                outcome.accounts += page.accounts
-            if way.state in _ENDS:
-                break
         if last is None:
             await self._limit(way)
         elif way.state == "failed":
             last.raise_for_status()
+
+    def _add_rows(self, way: _Progress, page: FollowingPage) -> None:
+        """Put a page's rows into the outcome; there they are safe until they are elsewhere."""
+        accounts, limit = way.outcome.accounts, self._run.limit_per_handle
+        is_kept = self._run.keep_accounts and self.show is None and limit is not None
+        if is_kept and not way.is_cut and len(accounts) + len(page.accounts) > (limit or 0):
+            way.is_cut, way.cut_at = True, page.cursor
+        accounts += page.accounts
+
+    async def _hand_over(self, way: _Progress, page: FollowingPage) -> None:
+        """Give a page to the consumer, now or with the outcome."""
+        if self.show is not None:
+            way.outcome.accounts.clear()
+            await self.show(page)
+        elif not self._run.keep_accounts:
+            way.outcome.accounts.clear()
 
     async def _keep(self, way: _Progress, page: FollowingPage, body: bytes) -> None:
         """Note a page that was paid, and put it into the store."""
@@ -164,24 +187,24 @@ class Walker:
         outcome.total = outcome.total if page.total is None else page.total
         way.state, outcome.next_cursor = self._choose_state(way, page)
         outcome.complete = way.state == "complete"
-        if self._session is None:
-            return
-        charged, at_risk = way.take_cost()
-        try:
-            await self._session.commit_page(
-                way.index,
-                page,
-                body,
-                state=way.state,
-                next_cursor=outcome.next_cursor,
-                credits_charged=charged,
-                at_risk=at_risk,
-            )
-        except StoreError:
-            outcome.accounts += page.accounts
-            if self.show is not None:
-                await self.show(page)
-            raise
+        self._add_rows(way, page)
+        if self._session is not None:
+            charged, at_risk = way.take_cost()
+            try:
+                await self._session.commit_page(
+                    way.index,
+                    page,
+                    body,
+                    state=way.state,
+                    next_cursor=outcome.next_cursor,
+                    credits_charged=charged,
+                    at_risk=at_risk,
+                )
+            except StoreError:
+                if self.show is not None:
+                    await self.show(page)
+                raise
+        await self._hand_over(way, page)
 
     def _choose_state(self, way: _Progress, page: FollowingPage) -> tuple[str, str | None]:
         """Tell what becomes of a lookup after a page, and where it goes on if it does."""
@@ -190,14 +213,12 @@ class Walker:
             return ("complete", None) if page.cursor is None else ("failed", page.cursor)
         if not page.has_more:
             return "complete", None
-        if not page.next_cursor:
-            return "failed", page.cursor
         limit, max_pages = self._run.limit_per_handle, self._run.max_pages
         if (limit is not None and way.rows >= limit) or (
             max_pages is not None and way.outcome.pages >= max_pages
         ):
-            return "limited", page.next_cursor
-        return "pending", page.next_cursor
+            return "limited", page.next_cursor or page.cursor
+        return ("pending", page.next_cursor) if page.next_cursor else ("failed", page.cursor)
 
     async def _limit(self, way: _Progress) -> None:
         """Note that nothing may be bought, since the store has as much as the limits allow."""
@@ -208,22 +229,30 @@ class Walker:
     async def _fail(self, way: _Progress, error: FollowingError) -> None:
         """Note what ended a lookup, and end the run if it speaks of no handle."""
         outcome = way.outcome
-        outcome.error = error
+        outcome.error = _drop_frames(error)
         if reason := find_reason(error, way.ledger):
             outcome.is_unfinished = True
             self._end(reason, error)
         elif way.state == "pending":
             way.state = "failed"
-        with suppress(StoreError):  # the run hears of it by its next page, or at its end
-            await self._note_end(way)
+        if not way.is_recalling:
+            with suppress(StoreError):  # the run hears of it by its next page, or at its end
+                await self._note_end(way)
 
     def _abandon(self, way: _Progress) -> None:
         """Note, without waiting, that a lookup was cancelled: what was sent is at risk."""
-        if way.state == "pending":
-            way.outcome.is_unfinished = True
-            way.outcome.error = self._ledger.stop
-        with suppress(StoreError):
-            self._note_end(way).cancel()
+        self._end("cancelled", None)
+        outcome, stop = way.outcome, self._ledger.stop
+        if way.state == "pending" or way.is_recalling:
+            outcome.is_unfinished = True
+            outcome.error = copy(stop)
+            if isinstance(stop, RequestError):  # it speaks of the page that ended the run
+                at_risk = way.ledger.live.credits_at_risk > 0
+                changes = {"handle": outcome.handle, "cursor": outcome.next_cursor, "attempts": 0}
+                outcome.error = stop.replace(**changes, may_be_charged=at_risk)
+        if not way.is_recalling:
+            with suppress(StoreError):
+                self._note_end(way).cancel()
 
     def _note_end(self, way: _Progress) -> asyncio.Future[None]:
         """Put the end of a lookup into the store's queue; cancelling this does not undo it."""
@@ -240,3 +269,12 @@ class Walker:
             credits_charged=charged,
             at_risk=at_risk,
         )
+
+
+def _drop_frames(error: FollowingError) -> FollowingError:
+    """Let go of the frames that an error and its causes hold, and with them of its outcome."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -3,6 +3,7 @@
 The law: a file of that name is always whole; rows are collected beside it until they are.
 """
 
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class JsonlFile:
     def __init__(self, name: str) -> None:
         try:
             path = Path(name).resolve()
-            is_special = path.exists() and not path.is_file()
+            is_special = _is_special(path)
             self._target = path
             self._path = path if is_special else Path(f"{path}{SUFFIX}")
             self.name = name if is_special else name + SUFFIX
@@ -66,6 +67,14 @@ class JsonlFile:
         """Close it, whatever was written; again does nothing."""
         with suppress(OSError):  # a full disk was told when it was written
             self._file.close()
+
+
+def _is_special(path: Path) -> bool:
+    """Tell whether rows can be written there and nowhere beside it: a device, a pipe."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _explain(name: str, error: Exception) -> str:
