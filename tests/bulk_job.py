@@ -15,6 +15,7 @@ import traceback
 from tiktok_following import FollowingClient, RetryPolicy
 
 HANDLES = ["nasa", "boundary.duplicates", *(f"Handle.{number}" for number in range(178))]
+SLOTS = 8
 CONCURRENCY = 12
 RETRY = RetryPolicy(initial_backoff=0.001, max_backoff=0.01)
 LONGEST_LIFE = 30
@@ -29,9 +30,11 @@ def tell(line: str) -> None:
 
 async def work(base_url: str, key: str, store: str) -> None:
     """Run until all is done, or until SIGTERM has let what was under way land."""
-    client = FollowingClient(key, base_url=base_url, max_concurrency=CONCURRENCY, retry=RETRY)
+    client = FollowingClient(key, base_url=base_url, max_concurrency=SLOTS, retry=RETRY)
     async with client:
-        run = client.following_many(HANDLES, store=store, retry_failed=True, keep_accounts=False)
+        run = client.following_many(
+            HANDLES, concurrency=CONCURRENCY, store=store, retry_failed=True, keep_accounts=False
+        )
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.stop)
         tell(f"begins {os.getpid()}")
         async with run:
