@@ -1,0 +1,166 @@
+"""Time what retry, throttle and ledger add to a page, and what a run adds to a handle.
+
+Run it as ``python benchmarks/overhead.py``. Nothing goes over the network: a page is had at once,
+so that nothing but our own code is timed. The sides take turns in one process.
+
+A page: the pipeline over a transport that has the answer, less the reading of that answer.
+A handle: a run over an engine that has the page, less a loop of as many workers that ask it too.
+"""
+
+import asyncio
+import gc
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from tiktok_following import FollowingClient, FollowingPage, RetryPolicy, Timeout
+from tiktok_following._config import ApiKey, Options
+from tiktok_following._ledger import Ledger
+from tiktok_following._limits import AdaptiveLimit, RetryQuota
+from tiktok_following._pipeline import Pipeline
+from tiktok_following._throttle import Throttle
+from tiktok_following._wire import Request, Response, parse_following_response
+
+ROUNDS = 41
+PAGES = 2000
+WORKERS = 64
+KEY = ApiKey("sfk_0123456789abcdef0123456789abcdef")
+BODY = orjson.dumps(
+    {
+        "data": {
+            "lookupStatus": "found",
+            "accounts": [],
+            "page": {"nextCursor": None, "hasMore": False},
+            "totalAccounts": 0,
+        },
+        "meta": {"requestId": "req_benchmark", "creditsCharged": 1, "version": "v1"},
+    }
+)
+REQUEST = Request("http://127.0.0.1/v1/tiktok/profiles/nasa/following", "nasa")
+RESPONSE = Response(200, {}, BODY, 0.0)
+OPTIONS = Options(timeout=Timeout(), deadline=300.0, retry=RetryPolicy())
+
+Side = Callable[[], Awaitable[object]]
+
+
+class Answered:
+    """A transport that has the answer."""
+
+    def open(self) -> None:
+        """Do nothing."""
+
+    async def send(self, *_: object) -> Response:
+        """Give it."""
+        return RESPONSE
+
+
+class Stocked:
+    """An engine that has the page."""
+
+    max_concurrency = WORKERS
+
+    def __init__(self) -> None:
+        self.transport = Answered()
+        self.pages = make_throttle()
+        self._page = parse_following_response(REQUEST, RESPONSE, KEY)
+
+    async def buy(self, *_: object, **__: object) -> tuple[FollowingPage, bytes]:
+        """Give it."""
+        return self._page, BODY
+
+
+def make_throttle() -> Throttle:
+    """Make the throttle of a client."""
+    return Throttle(AdaptiveLimit(WORKERS), time.monotonic)
+
+
+def make_pipeline() -> Pipeline:
+    """Make the pipeline of a client, over a transport that has the answer."""
+    transport: Any = Answered()
+    return Pipeline(
+        KEY,
+        transport,
+        pages=make_throttle(),
+        free=make_throttle(),
+        quota=RetryQuota(500),
+        free_quota=RetryQuota(500),
+        chance=random.Random(),
+    )
+
+
+def make_page_sides() -> list[Side]:
+    """Give the reading of an answer alone, and through all that a client does."""
+    pipeline, ledger = make_pipeline(), Ledger(Ledger())
+
+    async def read() -> None:
+        for _ in range(PAGES):
+            parse_following_response(REQUEST, RESPONSE, KEY)
+
+    async def send() -> None:
+        for _ in range(PAGES):
+            await pipeline.send_page(REQUEST, ledger, OPTIONS)
+
+    return [read, send]
+
+
+def make_handle_sides() -> list[Side]:
+    """Give a loop of workers, and a run."""
+    engine: Any = Stocked()
+    client = FollowingClient(KEY)
+    vars(client)["_engine"] = engine
+    numbers = itertools.count()
+
+    def make_handles() -> list[str]:
+        return [f"handle{next(numbers)}" for _ in range(PAGES)]
+
+    async def loop() -> None:
+        handles = iter(make_handles())
+
+        async def work() -> None:
+            for handle in handles:
+                await engine.buy(handle, None, None, None, trim=False)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(work())
+
+    async def run() -> None:
+        async with client.following_many(make_handles()) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    return [loop, run]
+
+
+async def time_once(side: Side) -> float:
+    """Return the microseconds of a page, by the processor's clock."""
+    gc.collect()
+    began = time.process_time()
+    await side()
+    return (time.process_time() - began) / PAGES * 1e6
+
+
+async def compare(name: str, sides: list[Side]) -> None:
+    """Print one line: the two sides, and what the second takes longer."""
+    rounds = [[await time_once(side) for side in sides] for _ in range(ROUNDS)]
+    alone, whole = (statistics.median(taken) for taken in zip(*rounds, strict=True))
+    more = sorted(whole - alone for alone, whole in rounds)
+    quartiles = f"{more[ROUNDS // 4]:.1f} … {more[ROUNDS * 3 // 4]:.1f}"
+    print(f"{name:12}{alone:>9.1f}{whole:>9.1f}{statistics.median(more):>9.1f}  {quartiles}")
+
+
+async def main() -> None:
+    """Print one table."""
+    print(f"µs, medians of {ROUNDS} rounds of {PAGES:,}; the empty page is read in both sides")
+    print(f"{'':12}{'alone':>9}{'with us':>9}{'more':>9}  half of them")
+    await compare("a page", make_page_sides())
+    await compare("a handle", make_handle_sides())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
