@@ -192,8 +192,8 @@ class FollowingClient(Connection):
         Args:
             handles: Any iterable or async iterable, of any length, read as the run goes on. What
                 is no handle becomes an outcome with that error.
-            concurrency: The most handles under way; `None` means the client's `max_concurrency`,
-                and half as many again with a store: while some wait for the disk, others ask.
+            concurrency: The most handles under way; `None` means the client's `max_concurrency`
+                and half as many again: while some are written or handed over, others ask.
             ordered: Give the outcomes in the order of the input; a slow handle then holds up those
                 after it.
             dedupe: Look each handle up once, however it is spelled; takes under 100 bytes a handle.
@@ -220,8 +220,9 @@ class FollowingClient(Connection):
         Raises:
             ConfigurationError: An option cannot work. Entering raises `StoreError` and its kinds.
         """
+        slots = self._engine.max_concurrency
         run = RunOptions(
-            concurrency=self._choose_concurrency(store) if concurrency is None else concurrency,
+            concurrency=slots + slots // 2 if concurrency is None else concurrency,
             ordered=ordered,
             dedupe=dedupe,
             limit_per_handle=limit_per_handle,
@@ -239,10 +240,6 @@ class FollowingClient(Connection):
         return FollowingRun(
             self._engine, handles, options, run, ledger, store=store, on_progress=on_progress
         )
-
-    def _choose_concurrency(self, store: str | PathLike[str] | None) -> int:
-        slots = self._engine.max_concurrency
-        return slots if store is None else slots + slots // 2
 
     async def balance(self) -> Balance:
         """Ask how many credits the key has. Free; paging goes on after a 402 if there are some.

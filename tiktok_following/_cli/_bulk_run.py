@@ -50,7 +50,6 @@ def _make_run(
 ) -> FollowingRun:
     return client.following_many(
         handles,
-        concurrency=plan.concurrency,
         limit_per_handle=plan.limit_per_handle,
         max_pages=plan.max_pages,
         max_credits=plan.max_credits,
