@@ -252,11 +252,11 @@ def test_rows_are_written_as_list_writes_them(server: Sandbox) -> None:
 
 def test_a_file_of_rows_is_whole_or_called_a_part(server: Sandbox) -> None:
     write(*HANDLES)
-    Path("out.jsonl").write_text("from before", encoding="utf-8")
+    Path("out.jsonl").write_text("{}\n", encoding="utf-8")
     result = bulk("--jsonl", "out.jsonl", "--max-credits", "5")
     assert result.code == 5
     assert "rows of a part of the handles are in out.jsonl.part\n" in result.err
-    assert Path("out.jsonl").read_text(encoding="utf-8") == "from before"
+    assert Path("out.jsonl").read_text(encoding="utf-8") == "{}\n"
     part = read_rows(Path("out.jsonl.part").read_text(encoding="utf-8"))
     truth = count_truth(server, *HANDLES)
     assert 0 < part.total() < truth.total()
@@ -490,7 +490,7 @@ def test_what_a_full_disk_cannot_take_is_handed_over(server: Sandbox, jsonl: str
     stored = Counter((source, row) for source, rows in read_store().items() for row in rows)
     handed_over = read_rows(result.out)
     if jsonl == "out.jsonl":
-        part = Path("out.jsonl.part").read_text(encoding="utf-8")
+        part = Path("out.jsonl.rescued-1").read_text(encoding="utf-8")
         handed_over |= read_rows(part[: part.rfind("\n") + 1])
     assert len(stored | handed_over) == 30 * server.credits_charged
     unstored = handed_over.keys() - stored.keys()

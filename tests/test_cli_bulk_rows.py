@@ -59,6 +59,9 @@ def open_rows(
         yield BulkRows(target, Messages(), lambda: stops.append("stop")), err, stops
 
 
+KEEP = "keep these: the pages they are of are bought again when you go on"
+
+
 def count_rows(text: str) -> int:
     return sum(json.loads(line)["source_handle"] == "nasa" for line in text.splitlines())
 
@@ -77,22 +80,50 @@ def test_without_a_file_only_what_the_store_refused_is_written() -> None:
         rows.note(make_refused(0))
         rows.close(is_whole=False)
         assert count_rows(read(out)) == 3
-    told = "3 accounts that the store could not take are on standard output, as JSON lines\n"
-    assert err.getvalue() == told
+    told = "3 accounts that the store could not take are on standard output, as JSON lines"
+    assert err.getvalue().splitlines() == [told, KEEP]
     assert stops == []
 
 
 def test_what_the_store_refused_is_in_the_file_of_rows_already() -> None:
+    Path("out.jsonl.rescued-1").write_text("of the run before", encoding="utf-8")
     with open_rows("out.jsonl") as (rows, err, _):
         refused = make_refused(3)
         rows.write("nasa", refused.accounts)
         rows.note(refused)
         rows.close(is_whole=False)
     assert err.getvalue().splitlines() == [
-        "3 accounts that the store could not take are on out.jsonl.part, as JSON lines",
-        "rows of a part of the handles are in out.jsonl.part",
+        "3 accounts that the store could not take are on out.jsonl.rescued-2, as JSON lines",
+        KEEP,
+        "rows of a part of the handles are in out.jsonl.rescued-2",
     ]
-    assert count_rows(Path("out.jsonl.part").read_text(encoding="utf-8")) == 3
+    assert count_rows(Path("out.jsonl.rescued-2").read_text(encoding="utf-8")) == 3
+    assert Path("out.jsonl.rescued-1").read_text(encoding="utf-8") == "of the run before"
+    assert not Path("out.jsonl.part").exists()
+
+
+def test_what_was_written_to_a_device_cannot_be_set_aside() -> None:
+    with open_rows("/dev/null") as (rows, err, _):
+        rows.note(make_refused(3))
+        rows.close(is_whole=False)
+    assert "the store could not take are on /dev/null" in err.getvalue()
+
+
+def test_rows_that_cannot_be_set_aside_stay_where_they_are() -> None:
+    with open_rows("out.jsonl") as (rows, err, _):
+        rows.note(make_refused(3))
+        Path("out.jsonl.part").unlink()
+        rows.close(is_whole=False)
+    assert err.getvalue().startswith("cannot write out.jsonl.part: ")
+
+
+@pytest.mark.parametrize("held", [b"SQLite format 3", b"my notes"])
+def test_a_file_that_holds_something_else_is_not_overwritten(held: bytes) -> None:
+    Path("out").write_bytes(held)
+    with pytest.raises(OutputFailedError, match="out exists and holds no JSON lines"):
+        JsonlFile("out")
+    assert Path("out").read_bytes() == held
+    assert not Path("out.part").exists()
 
 
 def test_what_neither_the_store_nor_the_file_takes_goes_to_standard_output() -> None:

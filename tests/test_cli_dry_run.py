@@ -270,3 +270,11 @@ def test_an_input_without_handles_is_refused(server: Sandbox) -> None:
     result = dry_run()
     assert (result.code, result.err) == (2, "there is no handle in handles.txt\n")
     assert server.requests_received == 0
+
+
+def test_the_interval_is_within_what_the_options_allow(server: Sandbox) -> None:
+    write(*(f"user{number}" for number in range(60)))
+    interval = read_report(dry_run("--sample", "12", "--max-pages", "3"))["95 % interval"]
+    _, high = re.findall(r"\d+", interval)[:2]
+    assert int(high) <= 60 * 3
+    assert server.credits_charged == 12

@@ -22,7 +22,7 @@ _WHITE_SPACE = " \t\r\n"
 _EPILOG = (
     "The API key is read from SOCIALFETCH_API_KEY, another address than the API's own from "
     "SOCIALFETCH_BASE_URL. Exit codes: 0 done, 1 something failed, 2 usage, 3 key refused, "
-    "4 out of credits, 5 credit cap reached, 130 interrupted, 143 terminated."
+    "4 out of credits, 5 credit cap reached, 130 interrupted, 143 terminated, 129 hung up."
 )
 
 app = typer.Typer(

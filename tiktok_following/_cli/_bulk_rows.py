@@ -73,6 +73,11 @@ class BulkRows:
             self.is_broken = True
 
     def _rescue(self) -> None:
+        if self._file is not None and self._rows is not None:
+            try:
+                self._file.set_aside()
+            except OutputFailedError as error:
+                self._messages.say(str(error))
         number = count(sum(len(each.accounts) for each in self._unstored), "account")
         place = "standard output" if self._file is None else self._file.name
         if self._rows is None:
@@ -84,6 +89,7 @@ class BulkRows:
                 self._messages.say(f"lost: {number} that could not be written anywhere")
                 return
         self._messages.say(f"{number} that the store could not take are on {place}, as JSON lines")
+        self._messages.say("keep these: the pages they are of are bought again when you go on")
 
     def _end_file(self, file: JsonlFile, *, is_whole: bool) -> None:
         if is_whole:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import attrs
+
 from tiktok_following._client import FollowingClient
 from tiktok_following._models import FollowingPage
 from tiktok_following._store import FollowingStore
@@ -120,6 +122,9 @@ def _describe_estimate(plan: BulkPlan, census: Census, pages: list[FollowingPage
     yield _label("pages of a handle", f"{mean:.3g} on average, {spread}")
     price = sum(page.credits_charged for page in pages) / len(pages)
     estimate = estimate_pages(known, census.wanted, Random(_SEED))  # noqa: S311 - no secret
+    if plan.max_pages is not None and estimate.high is not None:
+        most = census.wanted * plan.max_pages  # what the options allow, the sample cannot exceed
+        estimate = attrs.evolve(estimate, high=min(estimate.high, most))
     yield _label("estimated cost", f"{round(estimate.likely * price):,} credits")
     yield _label("95 % interval", _describe_interval(estimate, price, len(known)))
 

@@ -13,6 +13,7 @@ import orjson
 from ._output import OutputFailedError
 
 SUFFIX = ".part"
+RESCUED = ".rescued-"
 
 
 class JsonlFile:
@@ -29,6 +30,8 @@ class JsonlFile:
         try:
             path = Path(name).resolve()
             is_special = _is_special(path)
+            if not is_special and _holds_something_else(path):
+                raise OutputFailedError(f"{name} exists and holds no JSON lines; name another file")
             self._target = path
             self._path = path if is_special else Path(f"{path}{SUFFIX}")
             self.name = name if is_special else name + SUFFIX
@@ -63,6 +66,23 @@ class JsonlFile:
         except OSError as error:
             raise OutputFailedError(_explain(self.name, error)) from None
 
+    def set_aside(self) -> None:
+        """Close it under a name that no later run takes: some of its rows are nowhere else.
+
+        Raises:
+            OutputFailedError: The system says why.
+        """
+        try:
+            self._file.close()
+            if self._path != self._target:
+                number = 1
+                while (aside := Path(f"{self._target}{RESCUED}{number}")).exists():
+                    number += 1
+                self._path = self._path.rename(aside)
+                self.name = f"{self.name.removesuffix(SUFFIX)}{RESCUED}{number}"
+        except OSError as error:
+            raise OutputFailedError(_explain(self.name, error)) from None
+
     def close(self) -> None:
         """Close it, whatever was written; again does nothing."""
         with suppress(OSError):  # a full disk was told when it was written
@@ -73,6 +93,15 @@ def _is_special(path: Path) -> bool:
     """Tell whether rows can be written there and nowhere beside it: a device, a pipe."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _holds_something_else(path: Path) -> bool:
+    """Tell whether a file is there that is not one of JSON lines, such as a store."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) not in {b"", b"{"}
     except FileNotFoundError:
         return False
 

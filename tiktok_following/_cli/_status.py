@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from urllib.parse import urlsplit
 
 from tiktok_following._lookups import Lookup, StoreRun, StoreSummary
 from tiktok_following._store import FollowingStore
@@ -17,6 +16,7 @@ from ._output import Output
 from ._run import run
 from ._words import clean, count
 
+_ADVICE = "            and the options of the run before: --sandbox, --max-pages, --max-credits …"
 _SHOWN = 5
 """Runs, and failed handles."""
 
@@ -35,7 +35,7 @@ async def _show_status(path: str, *, json: bool) -> int:
         runs = list(deque(store.runs(), _SHOWN))
         failed = (lookup for lookup in store.lookups() if lookup.state == "failed")
         failures = list(islice(failed, _SHOWN)) if summary.handles["failed"] else []
-    command = _go_on(path, summary) if summary.handles["pending"] else None
+    command = _go_on(path, summary)
     if json:
         output.write_json(
             {
@@ -49,17 +49,21 @@ async def _show_status(path: str, *, json: bool) -> int:
     else:
         lines = [*_describe(path, summary), *_list_runs(runs, summary.runs)]
         lines += _list_failures(failures, summary.handles["failed"])
-        lines += [f"go on with: {command}"] if command else []
+        lines += [f"go on with: {command}", _ADVICE] if command else []
         output.write_text("".join(f"{clean(line)}\n" for line in lines))
     return DONE
 
 
-def _go_on(path: str, summary: StoreSummary) -> str:
-    """Write the command that goes on; the handles that were not read yet are in a file of its."""
+def _go_on(path: str, summary: StoreSummary) -> str | None:
+    """Write the command that goes on; the handles that were not read yet are in a file of its.
+
+    Whether the API on this machine was `--sandbox` or another, the store does not know.
+    """
+    if not (summary.handles["pending"] or summary.handles["failed"]):
+        return None
     words = ["tiktok-following", "bulk", "HANDLES_FILE", "--store", path]
-    if urlsplit(summary.origin).hostname in {"127.0.0.1", "localhost", "::1"}:
-        words.append("--sandbox")
-    return shlex.join([*words, "--trim"] if summary.trim else words)
+    words += ["--trim"] if summary.trim else []
+    return shlex.join(words + (["--retry-failed"] if not summary.handles["pending"] else []))
 
 
 def _describe(path: str, summary: StoreSummary) -> list[str]:
