@@ -233,6 +233,15 @@ def test_what_ends_a_sample_is_told_with_what_it_cost(
     assert server.credits_charged < 60
 
 
+def test_a_sample_keeps_to_the_concurrency(monkeypatch: pytest.MonkeyPatch) -> None:
+    write(*(f"user{number}" for number in range(4)))
+    with Sandbox(latency=0.02) as server:
+        for name, value in point_to(server).items():
+            monkeypatch.setenv(name, value)
+        assert dry_run("--sample", "4", "--concurrency", "1").code == 0
+        assert server.peak_in_flight == 1
+
+
 def test_an_interrupted_sample_says_what_it_cost(server: Sandbox) -> None:
     gate = Gate()
     server.script(faults.hold(gate), handle="esa")

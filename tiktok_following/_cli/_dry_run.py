@@ -52,7 +52,9 @@ def count_input(plan: BulkPlan, sample: int) -> Census:
 async def report(plan: BulkPlan, census: Census, messages: Messages) -> int:
     """Say what the input holds and the key has; buy the sample and say what all would cost."""
     output = Output()
-    async with open_client(sandbox=plan.sandbox, max_credits=plan.max_credits) as client:
+    async with open_client(
+        sandbox=plan.sandbox, max_credits=plan.max_credits, max_concurrency=plan.concurrency
+    ) as client:
         balance = (await client.balance()).balance
         for line in _describe_census(plan, census, balance):
             output.write_text(f"{clean(line)}\n")
