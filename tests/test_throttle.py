@@ -15,9 +15,9 @@ from tiktok_following._errors import (
     RunStoppedError,
     ServiceUnavailableError,
 )
-from tiktok_following._ledger import Ledger
+from tiktok_following._ledger import Ledger, Permit
 from tiktok_following._limits import AdaptiveLimit, NoLimit
-from tiktok_following._throttle import Permit, Throttle
+from tiktok_following._throttle import Throttle
 
 REFUSAL = ServiceUnavailableError("busy", status_code=503)
 PATIENCE = 120.0

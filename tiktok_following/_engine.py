@@ -93,4 +93,5 @@ class Engine:
         self.transport.check_loop()
         self.pages.close()
         self._free.close()
+        self._pipeline.close()
         await self.transport.close()

@@ -9,8 +9,17 @@ from __future__ import annotations
 import attrs
 
 from ._config import check_number
-from ._errors import FollowingError
+from ._errors import BudgetExceededError, FollowingError
 from ._models import Usage
+
+
+@attrs.define
+class Permit:
+    """The right to send one request now; it must be settled."""
+
+    ledger: Ledger
+    reserved: int
+    sent_at: float
 
 
 class Ledger:
@@ -76,6 +85,14 @@ class Ledger:
         full = [ledger for ledger in self._capped if ledger.is_full()]
         return max(full, key=Ledger.is_spent, default=None)
 
+    def make_error(self) -> BudgetExceededError:
+        """Make the error of a page that is not bought because this is spent."""
+        spent = self.live.credits_charged + self.live.credits_at_risk
+        return BudgetExceededError(
+            f"max_credits={self.max_credits} does not allow another page: "
+            f"{spent} spent or at risk, a page costs {self.price}"
+        )
+
     def promise(self, credits_: int) -> int:
         """Keep credits for a request that was given a slot; a negative number gives them back."""
         for ledger in self.chain:
@@ -84,21 +101,24 @@ class Ledger:
 
     def reserve(self) -> int:
         """Set the price of a page aside for one attempt; return how much."""
-        price = self.price
+        price = self.chain[-1].dearest
         for ledger in self.chain:
-            ledger.live.credits_reserved += price
-            ledger.live.attempts += 1
+            live = ledger.live
+            live.credits_reserved += price
+            live.attempts += 1
         return price
 
     def settle(self, reserved: int, *, charged: int = 0, at_risk: int = 0) -> None:
         """Turn a reservation into what became of it; what is neither is free again."""
         root = self.chain[-1]
-        root.dearest = max(root.dearest, charged)
+        if charged > root.dearest:  # noqa: PLR1730 - a call of max() takes longer than this line
+            root.dearest = charged
         for ledger in self.chain:
             live = ledger.live
             live.credits_reserved -= reserved
             live.credits_charged += charged
-            live.credits_at_risk += at_risk
+            if at_risk:
+                live.credits_at_risk += at_risk
 
     def count_retry(self) -> None:
         """Count an attempt that follows a failed one."""

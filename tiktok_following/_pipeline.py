@@ -6,14 +6,14 @@ ends it. A success never meets tenacity.
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from random import Random
 from typing import Generic, TypeVar
 
 import attrs
 
 from ._config import ApiKey, Options
+from ._deadline import Deadline, Deadlines
 from ._errors import (
     APIError,
     BudgetExceededError,
@@ -23,11 +23,11 @@ from ._errors import (
     RequestError,
     TransportError,
 )
-from ._ledger import Ledger
+from ._ledger import Ledger, Permit
 from ._limits import RetryQuota
 from ._models import FollowingPage
 from ._retry import Retries, is_retryable
-from ._throttle import Permit, Throttle
+from ._throttle import Throttle
 from ._transport import Sending, Transport
 from ._wire import Request, Response, is_refusal, parse_following_response
 
@@ -53,6 +53,7 @@ class _Call(Generic[T]):
     quota: RetryQuota
     ledger: Ledger
     options: Options
+    deadline: Deadline
     cost: Callable[[T], int] = lambda _: 0
     """Tells the credits that an answer says it cost."""
     attempts: int = 0
@@ -60,8 +61,6 @@ class _Call(Generic[T]):
     """How the last attempt ended."""
     is_admitted: bool = False
     """Whether the latest error is that of an attempt, and not of the wait for one."""
-    timer: asyncio.Timeout | None = None
-    """Keeps the deadline."""
     sent_at: float = float("-inf")
     """When the last attempt was sent, by the throttle's clock."""
     pause: float = 0.0
@@ -101,6 +100,7 @@ class Pipeline:
         self._quota = quota
         self._free_quota = free_quota
         self._chance = chance
+        self._deadlines = Deadlines()
 
     async def send_page(
         self, request: Request, ledger: Ledger, options: Options
@@ -111,7 +111,11 @@ class Pipeline:
             RequestError: It could not be had.
             ClientClosedError: The client was closed.
         """
-        call = _Call(request, _parse_page, self._pages, self._quota, ledger, options, _read_cost)
+        deadline = Deadline(self._deadlines, options.deadline)
+        quota = self._quota
+        call = _Call(
+            request, _parse_page, self._pages, quota, ledger, options, deadline, _read_cost
+        )
         try:
             page, body = await self._send(call)
         except BaseException as error:
@@ -122,27 +126,34 @@ class Pipeline:
 
     async def send_free(self, request: Request, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `send_page`."""
-        call = _Call(request, parse, self._free, self._free_quota, Ledger(), options)
+        deadline = Deadline(self._deadlines, options.deadline)
+        call = _Call(request, parse, self._free, self._free_quota, Ledger(), options, deadline)
         return await self._send(call)
+
+    def close(self) -> None:
+        """Leave nothing behind, once nothing is under way."""
+        self._deadlines.close()
 
     async def _send(self, call: _Call[T]) -> T:
         try:
-            async with asyncio.timeout(call.options.deadline) as call.timer:
-                return await self._try_and_retry(call)
+            try:
+                return await self._attempt(call)
+            except RequestError as error:
+                if not _may_retry(call, error):
+                    raise
+                failed = error
+            return await self._retry(call, failed)
         except RequestError as error:
             error.may_be_charged = call.is_at_risk
             raise
-        except TimeoutError:
-            raise _make_deadline_error(call) from call.failed
+        except asyncio.CancelledError:
+            if call.deadline.is_over:
+                raise _make_deadline_error(call) from call.failed
+            raise
+        finally:
+            call.deadline.end()
 
-    async def _try_and_retry(self, call: _Call[T]) -> T:
-        try:
-            return await self._attempt(call)
-        except RequestError as error:
-            if not _may_retry(call, error):
-                raise
-            failed = error
-
+    async def _retry(self, call: _Call[T], failed: RequestError) -> T:
         async def sleep(seconds: float) -> None:
             await call.throttle.back_off(call.ledger, seconds)
             call.ledger.count_wait(seconds)
@@ -155,7 +166,7 @@ class Pipeline:
         """Make one attempt; a retry that the budget has no room for is the failure before it."""
         call.is_admitted = False
         try:
-            permit = await self._admit(call)
+            permit = call.throttle.admit_at_once(call.ledger) or await self._wait(call)
         except ClientClosedError as error:
             raise error from call.failed
         except RequestError as error:
@@ -168,12 +179,15 @@ class Pipeline:
             call.ledger.count_retry()
         return await self._spend(call, permit)
 
-    async def _admit(self, call: _Call[T]) -> Permit:
+    async def _wait(self, call: _Call[T]) -> Permit:
+        """Wait until it may go, within the deadline if the options count that."""
         max_wait = call.options.retry.max_retry_after
-        if call.options.counts_waiting:
+        left = None if call.options.counts_waiting else call.deadline.hold()
+        try:
             return await call.throttle.admit(call.ledger, max_wait)
-        with _stop_clock(call.timer):
-            return await call.throttle.admit(call.ledger, max_wait)
+        finally:
+            if left is not None:
+                call.deadline.go_on(left)
 
     async def _spend(self, call: _Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
@@ -225,22 +239,6 @@ def _may_retry(call: _Call[T], error: BaseException) -> bool:
     if not call.is_admitted or not is_retryable(error):
         return False
     return not is_refusal(error) or call.pause <= call.options.retry.max_retry_after
-
-
-@contextmanager
-def _stop_clock(timer: asyncio.Timeout | None) -> Generator[None]:
-    """Let the time until the block ends not count against the deadline."""
-    when = None if timer is None else timer.when()
-    if timer is None or when is None:
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    left = when - loop.time()
-    timer.reschedule(None)
-    try:
-        yield
-    finally:
-        timer.reschedule(loop.time() + left)
 
 
 def _parse_page(request: Request, response: Response, key: ApiKey) -> tuple[FollowingPage, bytes]:

@@ -13,24 +13,9 @@ from itertools import chain, count
 
 import attrs
 
-from ._errors import (
-    APIError,
-    BudgetExceededError,
-    ClientClosedError,
-    FollowingError,
-    InsufficientCreditsError,
-)
-from ._ledger import Ledger
+from ._errors import APIError, ClientClosedError, FollowingError, InsufficientCreditsError
+from ._ledger import Ledger, Permit
 from ._limits import SLOW_PROBE, AdaptiveLimit, Pause, ThrottleState
-
-
-@attrs.define
-class Permit:
-    """The right to send one request now; it must be settled."""
-
-    ledger: Ledger
-    reserved: int
-    sent_at: float
 
 
 @attrs.define(order=True)
@@ -82,6 +67,22 @@ class Throttle:
             paused_for=self._pause.remaining(self._clock()),
         )
 
+    def admit_at_once(self, ledger: Ledger) -> Permit | None:
+        """Admit a request if nothing at all stands against it now; `None` means to use `admit`."""
+        now = self._clock()
+        if (
+            self._waiting
+            or self._in_flight >= self._limit.allowed
+            or now < self._pause.until
+            or self._is_closed
+            or self._out_of_credits is not None
+            or ledger.find_stop() is not None
+            or ledger.find_block() is not None
+        ):
+            return None
+        self._in_flight += 1
+        return self._start(ledger, now)
+
     async def admit(self, ledger: Ledger, max_wait: float) -> Permit:
         """Wait until a request may go, and reserve its credits.
 
@@ -95,11 +96,10 @@ class Throttle:
             ClientClosedError: The client was closed.
             FollowingError: The `stop` of the ledger.
         """
-        now = self._clock()
+        if (permit := self.admit_at_once(ledger)) is not None:
+            return permit
         self._raise_problem(ledger, max_wait)
-        if not self._waiting and self._is_open(now) and ledger.find_block() is None:
-            self._in_flight += 1
-            return self._start(ledger, now)
+        now = self._clock()
         self._waiting += 1
         try:
             return await self._wait(ledger, max_wait)
@@ -110,9 +110,10 @@ class Throttle:
     def settle(self, permit: Permit, *, charged: int = 0, at_risk: int = 0) -> None:
         """Give a permit back, with the credits its attempt cost and those nobody knows about."""
         permit.ledger.settle(permit.reserved, charged=charged, at_risk=at_risk)
-        for ledger in permit.ledger.chain:
-            if ledger in self._rooms and ledger.is_spent():
-                _wake(self._rooms.pop(ledger))
+        if self._rooms:
+            for ledger in permit.ledger.chain:
+                if ledger in self._rooms and ledger.is_spent():
+                    _wake(self._rooms.pop(ledger))
         self._release()
 
     def approve(self, permit: Permit, *, is_good: bool = True) -> None:
@@ -173,9 +174,6 @@ class Throttle:
         self._stop_timer()
         _wake(self._all_waiters())
 
-    def _is_open(self, now: float) -> bool:
-        return self._in_flight < self._limit.allowed and not self._pause.remaining(now)
-
     def _start(self, ledger: Ledger, now: float) -> Permit:
         self._limit.admit(self._in_flight)
         return Permit(ledger, ledger.reserve(), now)
@@ -193,11 +191,7 @@ class Throttle:
             raise reason.replace(retry_after=min(remaining, self._pause.seconds))
         block = ledger.find_block()
         if block is not None and block.is_spent():
-            spent = block.live.credits_charged + block.live.credits_at_risk
-            raise BudgetExceededError(
-                f"max_credits={block.max_credits} does not allow another page: "
-                f"{spent} spent or at risk, a page costs {block.price}"
-            )
+            raise block.make_error()
 
     async def _wait(self, ledger: Ledger, max_wait: float) -> Permit:
         """Queue until there are slot and credits and no pause; keep the place if one is lost."""
@@ -233,7 +227,8 @@ class Throttle:
 
     def _release(self) -> None:
         self._in_flight -= 1
-        self._hand_out()
+        if self._waiting or self._rooms:
+            self._hand_out()
 
     def _hand_out(self) -> None:
         """Give free slots to who waits longest, or see to it that this is done later."""
