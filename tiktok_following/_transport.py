@@ -26,6 +26,7 @@ from ._errors import (
     TransportError,
     WrongLoopError,
 )
+from ._turns import Turns
 from ._version import __version__
 from ._wire import STATUS_OK, Response
 
@@ -120,6 +121,7 @@ class Transport:
         self._owns_session = session is None
         self._is_closed = False
         self._session = session
+        self._turns = Turns()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
         if session is not None:
@@ -153,7 +155,10 @@ class Transport:
                 middlewares=(sending,),
             ) as response:
                 body = self._key.redact_bytes(await _read_body(response))
-                return Response(response.status, response.headers, body, time.time())
+                received_at = time.time()
+                if not self._turns.take_at_once():
+                    await self._turns.take()
+                return Response(response.status, response.headers, body, received_at)
         except TransportError:
             raise
         except (aiohttp.ClientError, OSError) as error:

@@ -1,0 +1,61 @@
+"""Answers that came together are read a few in each pass of the loop, in their order."""
+
+import asyncio
+
+from tiktok_following._turns import EACH_PASS, Turns
+
+
+async def take(turns: Turns, number: int, taken: list[int]) -> None:
+    if not turns.take_at_once():
+        await turns.take()
+    taken.append(number)
+
+
+def start(turns: Turns, count: int, taken: list[int]) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(take(turns, number, taken)) for number in range(count)]
+
+
+async def test_in_each_pass_a_few_go_on_and_in_their_order() -> None:
+    taken: list[int] = []
+    tasks = start(Turns(), 5 * EACH_PASS, taken)
+    most, before = 0, 0
+    while len(taken) < len(tasks):
+        await asyncio.sleep(0)
+        most, before = max(most, len(taken) - before), len(taken)
+    assert taken == list(range(5 * EACH_PASS))
+    assert most == EACH_PASS
+
+
+async def test_who_comes_later_does_not_overtake() -> None:
+    turns, taken = Turns(), list[int]()
+    tasks = start(turns, 4 * EACH_PASS, taken)
+    await asyncio.sleep(0)
+    await take(turns, -1, taken)
+    assert taken.index(-1) == len(tasks)
+
+
+async def test_who_comes_alone_does_not_wait() -> None:
+    turns = Turns()
+    for _ in range(3):
+        assert turns.take_at_once()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
+    turns, taken = Turns(), list[int]()
+    tasks = start(turns, 3 * EACH_PASS, taken)
+    await asyncio.sleep(0)
+    for task in tasks[EACH_PASS : 2 * EACH_PASS]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert taken == [*range(EACH_PASS), *range(2 * EACH_PASS, 3 * EACH_PASS)]
+
+
+async def test_the_loop_is_left_alone_when_nobody_comes() -> None:
+    turns = Turns()
+    turns.take_at_once()
+    assert turns._is_counting
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not turns._is_counting
