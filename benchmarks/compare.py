@@ -31,8 +31,8 @@ from ours import OURS
 from serving import Served, serve
 
 CONCURRENCIES = (64, 500)
-WHOLE = Effort(rounds=15, seconds=0.3)
-QUICK = Effort(rounds=5, seconds=0.2)
+WHOLE = Effort(rounds=15, seconds=0.3, most=8.0)
+QUICK = Effort(rounds=5, seconds=0.2, most=2.0)
 LIBRARIES = ("aiohttp", "orjson", "attrs", "cattrs", "httpx", "httpx2", "openai", "uvloop")
 SHORT = ("bare aiohttp + orjson", "following_page", "following_many")
 """What is measured on each axis."""
@@ -103,9 +103,9 @@ def print_axes(contenders: list[Contender], target: Target, served: Served, effo
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="less than a minute, less exact")
+    parser.add_argument("--quick", action="store_true", help="64 in flight alone, and less exact")
     parser.add_argument("--only", nargs="*", help="parts of names; the yardstick always runs")
-    parser.add_argument("--concurrency", nargs="*", type=int, default=CONCURRENCIES)
+    parser.add_argument("--concurrency", nargs="*", type=int)
     parser.add_argument("--no-axes", action="store_true", help="leave out gzip, TLS and uvloop")
     parser.add_argument("--weigh", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -125,14 +125,15 @@ def main() -> None:
         keep = [one for one in contenders[1:] if any(part in one.name for part in given.only)]
         contenders = [contenders[0], *keep]
     effort = QUICK if given.quick else WHOLE
+    concurrencies = given.concurrency or CONCURRENCIES[: 1 if given.quick else None]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as served:
         print(describe(served))
-        for number, concurrency in enumerate(given.concurrency):
+        for number, concurrency in enumerate(concurrencies):
             target = Target(served.url, concurrency, Path(folder))
             print_comparison(contenders, target, effort, has_weights=number == 0)
         if not given.no_axes:
-            target = Target(served.url, given.concurrency[0], Path(folder))
+            target = Target(served.url, concurrencies[0], Path(folder))
             print_axes(contenders, target, served, effort)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
 

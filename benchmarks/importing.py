@@ -36,9 +36,7 @@ def main() -> None:
     print(f"the five libraries: {libraries - nothing:.0f} ms")
     print(f"{CLIENT}: {client - nothing:.0f} ms")
     print(f"import tiktok_following, whose names load when used: {names - nothing:.0f} ms")
-    print(
-        f"the client to the libraries: {middle:.3f}, half of them {low:.3f} … {high:.3f}; {ROUNDS} rounds"
-    )
+    print(f"the client to the libraries: {middle:.3f}, half of them {low:.3f} … {high:.3f}")
     command = [sys.executable, "-c", LIST_ABSENT]
     imported = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     print(f"imported though for others: {imported or 'nothing'}")

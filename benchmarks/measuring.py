@@ -30,6 +30,8 @@ class Effort:
     rounds: int
     seconds: float
     """What a block should take, of the quicker ones."""
+    most: float
+    """Seconds after which a contender takes no further block, though rounds are left."""
 
 
 @attrs.define(eq=False)
@@ -40,27 +42,36 @@ class Side:
     read: Read
     block: int = 0
     """Pages in a block."""
-    cpu: list[float] = attrs.Factory(list)
-    """Microseconds of the processor for a page, of each block."""
+    cpu: dict[int, float] = attrs.Factory(dict)
+    """Microseconds of the processor for a page, by the round."""
     rates: list[float] = attrs.Factory(list)
     """Pages a second, of each block."""
+    spent: float = 0.0
+    """Seconds that its blocks took."""
 
-    async def take_block(self) -> None:
+    async def take_block(self, number: int) -> None:
         """Read a block and note what it took."""
         gc.collect()
         began, cpu = time.perf_counter(), time.process_time()
         await self.read(self.block)
-        self.cpu.append((time.process_time() - cpu) / self.block * 1e6)
-        self.rates.append(self.block / (time.perf_counter() - began))
+        self.cpu[number] = (time.process_time() - cpu) / self.block * 1e6
+        seconds = time.perf_counter() - began
+        self.rates.append(self.block / seconds)
+        self.spent += seconds
 
-    async def warm_up(self, concurrency: int, seconds: float) -> None:
+    async def warm_up(self, concurrency: int, effort: Effort) -> None:
         """Open the connections, let a throttle grow, and choose the size of a block."""
-        least = 2 * concurrency * self.contender.pages_each
+        least = concurrency * self.contender.pages_each
         self.block = max(WARM_UP, least)
-        await self.read(self.block)
-        await self.take_block()
-        self.block = max(least, round(seconds / self.cpu.pop() * 1e4) * 100)
+        for number in range(3):
+            await self.take_block(number)
+            if self.spent > effort.seconds * 5:
+                break
+        cpu = self.cpu[number]
+        self.block = max(least, round(effort.seconds / cpu * 1e4) * 100)
+        self.cpu.clear()
         self.rates.clear()
+        self.spent = 0.0
 
 
 def is_there(contender: Contender) -> bool:
@@ -76,12 +87,13 @@ async def measure(contenders: list[Contender], target: Target, effort: Effort) -
             for contender in contenders
         ]
         for side in sides:
-            await side.warm_up(target.concurrency, effort.seconds)
+            await side.warm_up(target.concurrency, effort)
         gc.collect()
         gc.freeze()  # each side's collector then looks at its own garbage, not at all libraries
-        for _ in range(effort.rounds):
+        for number in range(effort.rounds):
             for side in random.sample(sides, len(sides)):
-                await side.take_block()
+                if side is sides[0] or side.spent < effort.most:
+                    await side.take_block(number)
         gc.unfreeze()
     return sides
 
@@ -99,21 +111,24 @@ def run_measure(
 
 def find_ratios(side: Side, yardstick: Side) -> list[float]:
     """Give the ratio of each round, in time of the processor: 1 is as quick, 0.5 half."""
-    return [theirs / ours for theirs, ours in zip(yardstick.cpu, side.cpu, strict=True)]
+    return [yardstick.cpu[number] / cpu for number, cpu in side.cpu.items()]
 
 
 def format_side(side: Side, yardstick: Side) -> str:
     """Give one line of a table: medians, and where the middle half of the ratios lies."""
-    ratios = find_ratios(side, yardstick)
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    rate, cpu = statistics.median(side.rates), statistics.median(side.cpu)
+    ratios = sorted(find_ratios(side, yardstick))
+    middle, last = statistics.median(ratios), len(ratios) - 1
+    low, high = ratios[round(last / 4)], ratios[round(last * 3 / 4)]
+    rate, cpu = statistics.median(side.rates), statistics.median(side.cpu.values())
     return (
         f"{side.contender.name:24}{rate:>9,.0f}{cpu:>10,.0f}{middle:>8.2f}"
-        f"  {low:.2f} … {high:.2f}{side.block:>8,}"
+        f"  {low:.2f} … {high:.2f}{side.block:>8,}{len(ratios):>8}"
     )
 
 
-HEADING = f"{'':24}{'pages/s':>9}{'CPU µs':>10}{'ratio':>8}  {'half of them':11}{'block':>8}"
+HEADING = (
+    f"{'':24}{'pages/s':>9}{'CPU µs':>10}{'ratio':>8}  {'half of them':11}{'block':>8}{'rounds':>8}"
+)
 
 
 async def read_alone(contender: Contender, target: Target) -> None:
