@@ -141,6 +141,12 @@ def test_an_interval_never_goes_below_a_page_each() -> None:
     assert estimate.low == 1_001
 
 
+def test_the_order_in_which_pages_came_changes_nothing() -> None:
+    pages = [number % 17 + 1 for number in range(60)]
+    other = estimate_pages(pages[::-1], 1_000, Random(0))
+    assert other == estimate_pages(pages, 1_000, Random(0))
+
+
 def test_an_interval_narrows_as_the_sample_grows_to_the_whole() -> None:
     chance = Random(5)
     pages = [math.ceil(chance.lognormvariate(2, 1)) for _ in range(1_000)]

@@ -67,7 +67,7 @@ def estimate_pages(sample: Sequence[int], population: int, chance: Random) -> Es
     spread = _spread(sample, mean)
     if len(sample) < FEWEST or not spread:
         return Estimate(likely=likely)
-    ratios = sorted(_draw_ratios(sample, mean, chance))
+    ratios = sorted(_draw_ratios(sorted(sample), mean, chance))  # in whatever order they came
     cut = int(len(ratios) * _TAIL)
     scale = spread * math.sqrt(rest / population) * population
     low = mean * population - ratios[-1 - cut] * scale
