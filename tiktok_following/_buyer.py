@@ -21,6 +21,7 @@ from ._errors import (
     InsufficientCreditsError,
     NotFoundError,
     PermissionDeniedError,
+    RequestTimeoutError,
     RunStoppedError,
     TransportError,
 )
@@ -95,7 +96,8 @@ class Buyer:
         """Since when pages are asked for and nothing is answered."""
         self._answered_at = float("-inf")
         self._failures = 0
-        """Pages that nothing was heard of since the last answer, though they were sent."""
+        """Pages in a row that nothing was heard of, though they were sent."""
+        self._failed_at = float("-inf")
         self._probe = asyncio.Lock()
         """Who has it tries whether an outage is over."""
         self._looks = 0
@@ -182,23 +184,25 @@ class Buyer:
         return bought
 
     def _hear(self) -> None:
-        """Note an answer."""
-        self._answered_at = time.monotonic()
-        self._failures = 0
+        """Note an answer; it may have come a while ago."""
+        self._answered_at = self._engine.pages.answered_at
 
     def _is_outage(self, error: TransportError) -> bool:
         """Tell whether a page failed as nobody gets through, and not for itself.
 
         Not being able to connect says nothing of a page. Silence may: it is taken for the API's
-        when several pages in a row met it.
+        when several pages in a row met it. While a page is timed out, others can be answered; when
+        connections break, all of them do at once, and what was answered before says nothing.
         """
         if isinstance(error, ConnectError):
             if self._answered_at == float("-inf"):
                 self._end("no_progress", error)  # it never was there
             return self._ledger.stop is None
-        if self._answered_at >= error.sent_at:
+        answered_at = self._engine.pages.answered_at
+        if isinstance(error, RequestTimeoutError) and answered_at >= error.sent_at:
             return False  # others were heard meanwhile
-        self._failures += 1
+        self._failures = 1 if answered_at > self._failed_at else self._failures + 1
+        self._failed_at = time.monotonic()
         return self._failures >= _SILENT_PAGES
 
     async def _sit_out(

@@ -29,7 +29,8 @@ from ._models import FollowingPage
 from ._retry import Retries, is_retryable
 from ._throttle import Throttle
 from ._transport import Sending, Transport
-from ._wire import Request, Response, is_refusal, parse_following_response
+from ._turns import Turns
+from ._wire import STATUS_OK, Request, Response, is_refusal, parse_following_response
 
 _logger = logging.getLogger("tiktok_following")
 T = TypeVar("T")
@@ -101,6 +102,7 @@ class Pipeline:
         self._free_quota = free_quota
         self._chance = chance
         self._deadlines = Deadlines()
+        self._turns = Turns()
 
     async def send_page(
         self, request: Request, ledger: Ledger, options: Options
@@ -196,6 +198,10 @@ class Pipeline:
         charged = at_risk = 0
         try:
             response = await self._transport.send(call.request.url, call.options.timeout, sending)
+            if response.status == STATUS_OK:
+                call.throttle.note_answer()
+                if not self._turns.take_at_once():
+                    await self._turns.take()
             answer = call.parse(call.request, response, self._key)
             charged = call.cost(answer)
             call.throttle.approve(permit)
@@ -231,6 +237,7 @@ class Pipeline:
             _logger.info("the API asked to wait, for %.3g s", seconds)
             call.throttle.refuse(permit, seconds, error, jitter)
         elif not isinstance(error, TransportError):
+            call.throttle.note_answer()
             call.throttle.approve(permit, is_good=not is_retryable(error))
 
 

@@ -56,6 +56,8 @@ class Throttle:
         self._out_of_credits: InsufficientCreditsError | None = None
         self._resumed_at = float("-inf")
         self._is_closed = False
+        self.answered_at = float("-inf")
+        """When the last answer came that was no refusal, by the clock."""
 
     @property
     def state(self) -> ThrottleState:
@@ -115,6 +117,10 @@ class Throttle:
                 if ledger in self._rooms and ledger.is_spent():
                     _wake(self._rooms.pop(ledger))
         self._release()
+
+    def note_answer(self) -> None:
+        """Note that an answer came, before anything is made of it."""
+        self.answered_at = self._clock()
 
     def approve(self, permit: Permit, *, is_good: bool = True) -> None:
         """Note that the server answered a request; `is_good` if as it should."""

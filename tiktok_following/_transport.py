@@ -26,7 +26,6 @@ from ._errors import (
     TransportError,
     WrongLoopError,
 )
-from ._turns import Turns
 from ._version import __version__
 from ._wire import STATUS_OK, Response
 
@@ -121,7 +120,6 @@ class Transport:
         self._owns_session = session is None
         self._is_closed = False
         self._session = session
-        self._turns = Turns()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
         if session is not None:
@@ -155,10 +153,7 @@ class Transport:
                 middlewares=(sending,),
             ) as response:
                 body = self._key.redact_bytes(await _read_body(response))
-                received_at = time.time()
-                if not self._turns.take_at_once():
-                    await self._turns.take()
-                return Response(response.status, response.headers, body, received_at)
+                return Response(response.status, response.headers, body, time.time())
         except TransportError:
             raise
         except (aiohttp.ClientError, OSError) as error:
