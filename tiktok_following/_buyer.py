@@ -122,7 +122,11 @@ class Buyer:
         """
         self._begin()
         try:
-            return await self._buy_or_wait(handle, cursor, ledger, note)
+            try:
+                return await self._buy(handle, cursor, ledger)
+            except (InsufficientCreditsError, TransportError) as error:
+                failed = error
+            return await self._wait_and_buy(failed, handle, cursor, ledger, note)
         finally:
             self._under_way -= 1
 
@@ -147,26 +151,34 @@ class Buyer:
             self._quiet_since = time.monotonic()
         self._under_way += 1
 
-    async def _buy_or_wait(
-        self, handle: str, cursor: str | None, ledger: Ledger, note: Note
+    async def _wait_and_buy(
+        self,
+        failed: FollowingError,
+        handle: str,
+        cursor: str | None,
+        ledger: Ledger,
+        note: Note,
     ) -> tuple[FollowingPage, bytes]:
+        """Buy what failed for a reason that passes, once it has passed."""
         while True:
-            try:
-                return await self._buy(handle, cursor, ledger)
-            except InsufficientCreditsError:
+            if isinstance(failed, TransportError):
+                if not self._is_outage(failed):
+                    raise failed
+                await note()
+                bought = None
+                with suppress(InsufficientCreditsError):  # asked once more, it is heard below
+                    bought = await self._sit_out(handle, cursor, ledger, note)
+                if bought is not None:
+                    return bought
+            else:
                 if self._run.on_insufficient_credits == "stop":
-                    raise
+                    raise failed
                 await note()
                 await self._wait_for_credits()
-            except TransportError as error:
-                if not self._is_outage(error):
-                    raise
-                await note()
-                try:
-                    if (bought := await self._sit_out(handle, cursor, ledger, note)) is not None:
-                        return bought
-                except InsufficientCreditsError:
-                    pass  # asked once more, it is heard above
+            try:
+                return await self._buy(handle, cursor, ledger)
+            except (InsufficientCreditsError, TransportError) as error:
+                failed = error
 
     async def _buy(
         self, handle: str, cursor: str | None, ledger: Ledger

@@ -14,21 +14,18 @@ from copy import copy
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
-import attrs
-
 from ._buyer import Buyer
 from ._config import Options, RunOptions
 from ._engine import Engine
 from ._errors import FollowingError, RunStoppedError
-from ._feed import Feed, Item
+from ._feed import Feed
 from ._ledger import Ledger
-from ._lookups import Lookup
 from ._models import FollowingPage
 from ._outbox import Outbox
 from ._outcomes import Outcome, StoppedBy
 from ._store_errors import StoreError
 from ._tally import Tally
-from ._walk import Walker
+from ._walk import Walker, Way
 
 if TYPE_CHECKING:
     from ._session import StoreSession
@@ -39,18 +36,6 @@ _TICK = 0.5
 """Seconds between two looks at how the run stands, at most."""
 _WINDOW = 2
 """How many outcomes, or pages, there may be for the consumer: this many times the concurrency."""
-
-
-@attrs.define(eq=False)
-class _Work:
-    """One handle in the hands of a worker."""
-
-    number: int
-    """Its place among the handles that were not passed over before the store was asked."""
-    outcome: Outcome
-    lookup: Lookup | None = None
-    has_started: bool = False
-    """Whether it is one of those that `concurrency` allows under way."""
 
 
 class Crew:
@@ -209,8 +194,8 @@ class Crew:
     async def _work(self) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         try:
-            while (work := await self._take(task)) is not None:
-                await self._look_up(work)
+            while (way := await self._take(task)) is not None:
+                await self._look_up(way)
         except asyncio.CancelledError:
             self.end("cancelled")  # if nobody asked for it, it came out of the input
             raise
@@ -220,66 +205,63 @@ class Crew:
             self.failure = self.failure or error
             self.end("cancelled")
 
-    async def _take(self, task: asyncio.Task[None]) -> _Work | None:
+    async def _take(self, task: asyncio.Task[None]) -> Way | None:
         """Take the next handle to do something about; `None` when there is none, or no more."""
         self._idle.add(task)
         try:
             while self.stopped_by is None:
-                if self._on_outcome is None:
+                if self._on_outcome is None and not self.outbox.take_room():
                     await self.outbox.wait_for_room()
-                if (item := await self._feed.take()) is None:
+                outcome = self._feed.take_at_once() or await self._feed.take()
+                if outcome is None:
                     break
-                work = self._begin(item)
-                if self._session is None or await self._claim(work, self._session):
-                    return work
+                way = Way(next(self._numbers), outcome, Ledger(self._ledger))
+                if self._session is None or await self._claim(way, self._session):
+                    return way
         finally:
             self._idle.discard(task)
         return None
 
-    def _begin(self, item: Item) -> _Work:
-        outcome = Outcome(given=item.given, index=item.index, handle=item.handle, error=item.error)
-        return _Work(next(self._numbers), outcome)
-
-    async def _claim(self, work: _Work, session: StoreSession) -> bool:
+    async def _claim(self, way: Way, session: StoreSession) -> bool:
         """Ask the store how far a handle is; `False` for one that this run has had before."""
-        handle, run = work.outcome.handle, self._run
+        handle, run = way.outcome.handle, self._run
         if handle is None:
             return True
-        (work.lookup,) = await session.claim(
+        (way.lookup,) = await session.claim(
             [handle],
             retry_failed=run.retry_failed,
             limit=run.limit_per_handle,
             max_pages=run.max_pages,
         )
-        if work.lookup is None:
+        if way.lookup is None:
             self.skipped += 1
             if self._on_outcome is None:
-                self.outbox.put(work.number, None)
+                self.outbox.put(way.number, None)
             return False
-        if work.lookup.state == "pending":
+        if way.lookup.state == "pending":
             await self._starts.acquire()
-            work.has_started = True
+            way.has_started = True
         return True
 
-    async def _look_up(self, work: _Work) -> None:
+    async def _look_up(self, way: Way) -> None:
         try:
-            if work.outcome.handle is not None:
-                await self.walker.walk(work.outcome, work.lookup)
+            if way.outcome.handle is not None:
+                await self.walker.walk(way)
         finally:
-            if work.has_started:
+            if way.has_started:
                 self._starts.release()
-            self._deliver(work)
+            self._deliver(way)
 
-    def _deliver(self, work: _Work) -> None:
-        self.tally.count(work.outcome)
+    def _deliver(self, way: Way) -> None:
+        self.tally.count(way.outcome)
         if self._on_outcome is None:
-            self.outbox.put(work.number, work.outcome)
+            self.outbox.put(way.number, way.outcome)
         else:
-            self._on_outcome(work.outcome)
+            self._on_outcome(way.outcome)
         most = self._run.max_errors
         if most is not None and self.tally.failed_lookups >= most:
             stop = RunStoppedError(f"{most} lookups failed", reason="errors")
-            stop.__cause__ = work.outcome.error
+            stop.__cause__ = way.outcome.error
             self.end("errors", stop)
 
     async def _show(self, page: FollowingPage) -> None:

@@ -7,27 +7,15 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from typing import Any
 
-import attrs
-
 from ._errors import InvalidHandleError
 from ._handles import parse_handle
+from ._outcomes import Outcome
 
 Handles = Iterable[Any] | AsyncIterable[Any]
 
 _END: Any = object()
 _BREATH = 100
 """Entries after which others have their turn."""
-
-
-@attrs.frozen
-class Item:
-    """One entry of the input."""
-
-    index: int
-    given: Any
-    handle: str | None
-    """The plain handle; `None` if it is none, and `error` says why."""
-    error: InvalidHandleError | None = None
 
 
 class Feed:
@@ -39,9 +27,10 @@ class Feed:
     """
 
     def __init__(self, handles: Handles, *, dedupe: bool) -> None:
-        self._iterator: Iterator[Any] | AsyncIterator[Any]
+        self._iterator: Iterator[Any] = iter(())
+        self._async_iterator: AsyncIterator[Any] | None = None
         if isinstance(handles, AsyncIterable):
-            self._iterator = aiter(handles)
+            self._async_iterator = aiter(handles)
         else:
             self._iterator = iter(handles)
         self.total = len(handles) if isinstance(handles, Sized) else None
@@ -55,22 +44,42 @@ class Feed:
         self._turn = asyncio.Lock()
         self._is_over = False
 
-    async def take(self) -> Item | None:
-        """Give the next handle that did not come before; `None` at the end."""
+    def take_at_once(self) -> Outcome | None:
+        """Give the next handle if it can be had without waiting; `None` means to use `take`."""
+        while self.read % _BREATH:
+            if (given := next(self._iterator, _END)) is _END:
+                break
+            if (outcome := self._begin(given)) is not None:
+                return outcome
+        return None
+
+    async def take(self) -> Outcome | None:
+        """Give the next handle that did not come before, to be looked up; `None` at the end."""
         while True:
-            if isinstance(self._iterator, Iterator):
+            if self._async_iterator is not None:
+                given = await self._read(self._async_iterator)
+            else:
                 if self.read % _BREATH == 0:
                     await asyncio.sleep(0)  # duplicates alone must not hold up the loop
                 given = next(self._iterator, _END)
-            else:
-                given = await self._read(self._iterator)
             if given is _END:
                 return None
-            item = _make_item(self.read, given)
-            self.read += 1
-            if self._is_new(item.handle):
-                return item
-            self.skipped += 1
+            if (outcome := self._begin(given)) is not None:
+                return outcome
+
+    def _begin(self, given: Any) -> Outcome | None:
+        """Make the outcome that an entry is to have; `None` if its handle came before."""
+        handle = error = None
+        try:
+            handle = parse_handle(given)
+        except InvalidHandleError as invalid:
+            error = invalid
+        index = self.read
+        self.read += 1
+        if handle is None or self._is_new(handle):
+            return Outcome(given=given, index=index, handle=handle, error=error)
+        self.skipped += 1
+        return None
 
     async def _read(self, iterator: AsyncIterator[Any]) -> Any:
         async with self._turn:
@@ -80,16 +89,9 @@ class Feed:
             self._is_over = given is _END
             return given
 
-    def _is_new(self, handle: str | None) -> bool:
-        if self._seen is None or handle is None:
+    def _is_new(self, handle: str) -> bool:
+        if self._seen is None:
             return True
         known = len(self._seen)
         self._seen.add(hash(handle.lower()))
         return len(self._seen) > known
-
-
-def _make_item(index: int, given: Any) -> Item:
-    try:
-        return Item(index, given, parse_handle(given))
-    except InvalidHandleError as error:
-        return Item(index, given, None, error)

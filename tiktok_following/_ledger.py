@@ -33,13 +33,16 @@ class Ledger:
         ConfigurationError: `max_credits` is no whole number ≥ 0.
     """
 
+    __slots__ = ("_capped", "chain", "dearest", "live", "max_credits", "promised", "stop")
+
     def __init__(self, parent: Ledger | None = None, *, max_credits: int | None = None) -> None:
         if max_credits is not None:
             check_number("max_credits", max_credits, low=0, whole=True)
         self.max_credits = max_credits
         self.chain: tuple[Ledger, ...] = (self, *(parent.chain if parent else ()))
         """This ledger and all above it, the root last."""
-        self._capped = tuple(ledger for ledger in self.chain if ledger.max_credits is not None)
+        above = parent._capped if parent else ()  # noqa: SLF001 - of another of this class
+        self._capped: tuple[Ledger, ...] = above if max_credits is None else (self, *above)
         self.live = Usage()
         """The counts as they move; `usage` is the snapshot to hand out."""
         self.promised = 0

@@ -28,10 +28,16 @@ class Outbox(Generic[T]):
         self._changed = asyncio.Event()
         self._is_closed = False
 
-    async def wait_for_room(self) -> None:
-        """Wait until one more fits; it is given back when that one is taken."""
+    def take_room(self) -> bool:
+        """Take the room for one more if there is any; it is given back when that one is taken."""
         if self._room > 0 or self._is_unbounded:
             self._room -= 1
+            return True
+        return False
+
+    async def wait_for_room(self) -> None:
+        """Take the room for one more, as soon as there is any."""
+        if self.take_room():
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)

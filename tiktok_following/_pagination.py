@@ -5,7 +5,7 @@ anything else can go wrong, and no cursor is followed twice.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container
 from typing import Self
 
 from ._config import check_number
@@ -36,7 +36,6 @@ class FollowingPager:
         limit: int | None,
         max_pages: int | None,
         raise_for_status: bool,
-        followed: Iterable[str | None] = (),
     ) -> None:
         check_cursor(cursor)
         for name, value in (("limit", limit), ("max_pages", max_pages)):
@@ -56,7 +55,7 @@ class FollowingPager:
         self._rows = 0
         self._pages = 0
         self._total: int | None = None
-        self._followed = set(followed)
+        self._followed: set[str | None] = set()
         self._collected: list[Account] = []
 
     @property
@@ -198,7 +197,9 @@ class FollowingPager:
         async with self._buying:
             if self._page is not last:
                 return True
-            cursor = self._start if last is None else self._choose_cursor(last)
+            cursor = self._start
+            if last is not None:
+                cursor = choose_cursor(last, self._handle, self._followed)
             page = await self._fetch(cursor)
             self._followed.add(cursor)
             self._page, self._is_untouched, self._rows_of_page = page, True, 0
@@ -211,16 +212,26 @@ class FollowingPager:
     def _is_over(self, page: FollowingPage | None) -> bool:
         return page is not None and (not page.has_more or page.status != LookupStatus.FOUND)
 
-    def _choose_cursor(self, page: FollowingPage) -> str:
-        """Give the next cursor, if it can be trusted to lead on."""
-        cursor = page.next_cursor
-        if not cursor:
-            text = "the API promises more accounts and gives no cursor to them"
-            raise PaginationError(text, handle=self._handle, cursor=page.cursor)
-        if cursor in self._followed:
-            text = "the API gave a cursor that was followed before, so the list would never end"
-            raise PaginationError(text, handle=self._handle, cursor=cursor)
-        return cursor
+
+def choose_cursor(page: FollowingPage, handle: str, followed: Container[str | None]) -> str:
+    """Give the next cursor, if it can be trusted to lead on.
+
+    Args:
+        page: The page before.
+        handle: Whose.
+        followed: The cursors that were followed.
+
+    Raises:
+        PaginationError: There is none, though there should be, or it was followed before.
+    """
+    cursor = page.next_cursor
+    if not cursor:
+        text = "the API promises more accounts and gives no cursor to them"
+        raise PaginationError(text, handle=handle, cursor=page.cursor)
+    if cursor in followed:
+        text = "the API gave a cursor that was followed before, so the list would never end"
+        raise PaginationError(text, handle=handle, cursor=cursor)
+    return cursor
 
 
 def check_cursor(cursor: str | None) -> None:

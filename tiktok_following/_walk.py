@@ -21,7 +21,7 @@ from ._ledger import Ledger
 from ._lookups import Lookup
 from ._models import FollowingPage
 from ._outcomes import Outcome
-from ._pagination import FollowingPager
+from ._pagination import choose_cursor
 from ._status import LookupStatus
 from ._store_errors import StoreError
 
@@ -33,11 +33,17 @@ Show = Callable[[FollowingPage], Awaitable[None]]
 
 
 @attrs.define(eq=False)
-class _Progress:
+class Way:
     """How far one handle has come, in the books of the run and of the store."""
 
+    number: int
+    """Its place among the handles that were not passed over before the store was asked."""
     outcome: Outcome
     ledger: Ledger
+    lookup: Lookup | None = None
+    """What the store has of it."""
+    has_started: bool = False
+    """Whether it is one of those that `concurrency` allows under way."""
     index: int = 0
     """The lookup's in the store."""
     rows: int = 0
@@ -90,12 +96,12 @@ class Walker:
         self.accounts = 0
         """Rows on them."""
 
-    async def walk(self, outcome: Outcome, lookup: Lookup | None) -> None:
+    async def walk(self, way: Way) -> None:
         """Look one handle up, or take it from the store, and fill its outcome."""
-        way = _Progress(outcome, Ledger(self._ledger))
+        outcome = way.outcome
         try:
-            if lookup is not None:
-                await self._recall(way, lookup)
+            if way.lookup is not None:
+                await self._recall(way, way.lookup)
             if not outcome.from_store:
                 await self._read(way)
         except FollowingError as error:
@@ -109,7 +115,7 @@ class Walker:
                 del outcome.accounts[self._run.limit_per_handle :]
                 outcome.complete, outcome.next_cursor = False, way.cut_at
 
-    async def _recall(self, way: _Progress, lookup: Lookup) -> None:
+    async def _recall(self, way: Way, lookup: Lookup) -> None:
         """Take up what the store has of a handle."""
         outcome, state = way.outcome, lookup.state
         way.index, way.rows, way.state = lookup.index, lookup.accounts, state
@@ -129,38 +135,39 @@ class Walker:
         if state == "failed":
             outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
 
-    async def _read(self, way: _Progress) -> None:
+    async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
-        outcome, limit, max_pages = way.outcome, self._run.limit_per_handle, self._run.max_pages
-        handle = outcome.handle or ""
-
-        async def fetch(cursor: str | None) -> FollowingPage:
+        handle, cursor = way.outcome.handle or "", way.outcome.next_cursor
+        if self._is_at_limit(way):
+            await self._limit(way)
+            return
+        followed: set[str | None] | None = None
+        while True:
             page, body = await self._buyer.buy(
                 handle, cursor, way.ledger, lambda: self._note_end(way)
             )
+            if followed is None:
+                followed = self._recall_cursors(way)
+            followed.add(cursor)
             await self._keep(way, page, body)
-            return page
+            if way.state in _ENDS:
+                return
+            page.raise_for_status()
+            cursor = choose_cursor(page, handle, followed)
 
-        known = outcome.pages and self._session and self._session.cursors(way.index)
-        pager = FollowingPager(
-            handle,
-            fetch,
-            way.ledger,
-            cursor=outcome.next_cursor,
-            limit=None if limit is None else max(0, limit - way.rows),
-            max_pages=None if max_pages is None else max(0, max_pages - outcome.pages),
-            raise_for_status=False,
-            followed=known or (),
+    def _is_at_limit(self, way: Way) -> bool:
+        limit, max_pages = self._run.limit_per_handle, self._run.max_pages
+        return (limit is not None and way.rows >= limit) or (
+            max_pages is not None and way.outcome.pages >= max_pages
         )
-        last = None
-        while way.state not in _ENDS and (page := await pager.next_page()) is not None:
-            last = page
-        if last is None:
-            await self._limit(way)
-        elif way.state == "failed":
-            last.raise_for_status()
 
-    def _add_rows(self, way: _Progress, page: FollowingPage) -> None:
+    def _recall_cursors(self, way: Way) -> set[str | None]:
+        """Give the cursors that earlier runs followed, none of which may come again."""
+        if not way.outcome.pages or self._session is None:
+            return set()
+        return set(self._session.cursors(way.index))
+
+    def _add_rows(self, way: Way, page: FollowingPage) -> None:
         """Put a page's rows into the outcome; there they are safe until they are elsewhere."""
         accounts, limit = way.outcome.accounts, self._run.limit_per_handle
         is_kept = self._run.keep_accounts and self.show is None and limit is not None
@@ -168,7 +175,7 @@ class Walker:
             way.is_cut, way.cut_at = True, page.cursor
         accounts += page.accounts
 
-    async def _hand_over(self, way: _Progress, page: FollowingPage) -> None:
+    async def _hand_over(self, way: Way, page: FollowingPage) -> None:
         """Give a page to the consumer, now or with the outcome."""
         if self.show is not None:
             way.outcome.accounts.clear()
@@ -176,7 +183,7 @@ class Walker:
         elif not self._run.keep_accounts:
             way.outcome.accounts.clear()
 
-    async def _keep(self, way: _Progress, page: FollowingPage, body: bytes) -> None:
+    async def _keep(self, way: Way, page: FollowingPage, body: bytes) -> None:
         """Note a page that was paid, and put it into the store."""
         outcome = way.outcome
         self.pages += 1
@@ -206,27 +213,24 @@ class Walker:
                 raise
         await self._hand_over(way, page)
 
-    def _choose_state(self, way: _Progress, page: FollowingPage) -> tuple[str, str | None]:
+    def _choose_state(self, way: Way, page: FollowingPage) -> tuple[str, str | None]:
         """Tell what becomes of a lookup after a page, and where it goes on if it does."""
         if page.status != LookupStatus.FOUND:
             # In the middle of a list it is asked again from there, if at all.
             return ("complete", None) if page.cursor is None else ("failed", page.cursor)
         if not page.has_more:
             return "complete", None
-        limit, max_pages = self._run.limit_per_handle, self._run.max_pages
-        if (limit is not None and way.rows >= limit) or (
-            max_pages is not None and way.outcome.pages >= max_pages
-        ):
+        if self._is_at_limit(way):
             return "limited", page.next_cursor or page.cursor
         return ("pending", page.next_cursor) if page.next_cursor else ("failed", page.cursor)
 
-    async def _limit(self, way: _Progress) -> None:
+    async def _limit(self, way: Way) -> None:
         """Note that nothing may be bought, since the store has as much as the limits allow."""
         way.outcome.from_store = True
         way.state = "limited"
         await self._note_end(way)
 
-    async def _fail(self, way: _Progress, error: FollowingError) -> None:
+    async def _fail(self, way: Way, error: FollowingError) -> None:
         """Note what ended a lookup, and end the run if it speaks of no handle."""
         outcome = way.outcome
         outcome.error = _drop_frames(error)
@@ -239,7 +243,7 @@ class Walker:
             with suppress(StoreError):  # the run hears of it by its next page, or at its end
                 await self._note_end(way)
 
-    def _abandon(self, way: _Progress) -> None:
+    def _abandon(self, way: Way) -> None:
         """Note, without waiting, that a lookup was cancelled: what was sent is at risk."""
         self._end("cancelled", None)
         outcome, stop = way.outcome, self._ledger.stop
@@ -254,7 +258,7 @@ class Walker:
             with suppress(StoreError):
                 self._note_end(way).cancel()
 
-    def _note_end(self, way: _Progress) -> asyncio.Future[None]:
+    def _note_end(self, way: Way) -> asyncio.Future[None]:
         """Put the end of a lookup into the store's queue; cancelling this does not undo it."""
         if self._session is None:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
