@@ -95,7 +95,8 @@ class FollowingRun:
         return self
 
     async def __anext__(self) -> Outcome:
-        outcome: Outcome | None = await self._enter(Outcome).outbox.get()
+        outbox = self._enter(Outcome).outbox
+        outcome: Outcome | None = outbox.get_at_once() or await outbox.get()
         if outcome is None:
             self._raise_failure()
             raise StopAsyncIteration

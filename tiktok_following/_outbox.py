@@ -72,19 +72,23 @@ class Outbox(Generic[T]):
         self._is_closed = True
         self._changed.set()
 
+    def get_at_once(self) -> T | None:
+        """Give the next thing if it is there; `None` means to use `get`."""
+        while (number := self._find_next()) is not None:
+            self._turn = number + 1
+            self._give_room()
+            if (thing := self._held.pop(number)) is not None:
+                return thing
+        return None
+
     async def get(self) -> T | None:
         """Give the next thing, or `None` when there will be none."""
-        while True:
-            if (number := self._find_next()) is not None:
-                self._turn = number + 1
-                self._give_room()
-                if (thing := self._held.pop(number)) is not None:
-                    return thing
-            elif self._is_closed:
+        while (thing := self.get_at_once()) is None:
+            if self._is_closed:
                 return None
-            else:
-                self._changed.clear()
-                await self._changed.wait()
+            self._changed.clear()
+            await self._changed.wait()
+        return thing
 
     def _find_next(self) -> int | None:
         if not self._held:

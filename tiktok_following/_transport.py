@@ -138,7 +138,9 @@ class Transport:
             TransportError: Sent, and no usable answer came.
             ResponseDecodeError: The body of a 200 is larger than `MAX_BODY_BYTES`.
         """
-        session = self.open()
+        session = self._session
+        if session is None or session.closed or self._is_closed:
+            session = self.open()
         try:
             async with session.get(
                 URL(url, encoded=True),

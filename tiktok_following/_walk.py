@@ -149,7 +149,11 @@ class Walker:
             if followed is None:
                 followed = self._recall_cursors(way)
             followed.add(cursor)
-            await self._keep(way, page, body)
+            self._note_page(way, page)
+            if self._session is not None:
+                await self._store(way, page, body, self._session)
+            if self.show is not None or not self._run.keep_accounts:
+                await self._hand_over(way, page)
             if way.state in _ENDS:
                 return
             page.raise_for_status()
@@ -183,8 +187,8 @@ class Walker:
         elif not self._run.keep_accounts:
             way.outcome.accounts.clear()
 
-    async def _keep(self, way: Way, page: FollowingPage, body: bytes) -> None:
-        """Note a page that was paid, and put it into the store."""
+    def _note_page(self, way: Way, page: FollowingPage) -> None:
+        """Note a page that was paid."""
         outcome = way.outcome
         self.pages += 1
         self.accounts += len(page.accounts)
@@ -195,23 +199,26 @@ class Walker:
         way.state, outcome.next_cursor = self._choose_state(way, page)
         outcome.complete = way.state == "complete"
         self._add_rows(way, page)
-        if self._session is not None:
-            charged, at_risk = way.take_cost()
-            try:
-                await self._session.commit_page(
-                    way.index,
-                    page,
-                    body,
-                    state=way.state,
-                    next_cursor=outcome.next_cursor,
-                    credits_charged=charged,
-                    at_risk=at_risk,
-                )
-            except StoreError:
-                if self.show is not None:
-                    await self.show(page)
-                raise
-        await self._hand_over(way, page)
+
+    async def _store(
+        self, way: Way, page: FollowingPage, body: bytes, session: StoreSession
+    ) -> None:
+        """Put a page that was noted into the store."""
+        charged, at_risk = way.take_cost()
+        try:
+            await session.commit_page(
+                way.index,
+                page,
+                body,
+                state=way.state,
+                next_cursor=way.outcome.next_cursor,
+                credits_charged=charged,
+                at_risk=at_risk,
+            )
+        except StoreError:
+            if self.show is not None:
+                await self.show(page)
+            raise
 
     def _choose_state(self, way: Way, page: FollowingPage) -> tuple[str, str | None]:
         """Tell what becomes of a lookup after a page, and where it goes on if it does."""
