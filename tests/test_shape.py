@@ -17,7 +17,7 @@ PACKAGE = Path(tiktok_following.__file__).parent
 # From the ground up; a file imports only from floors below its own.
 FLOORS = [
     {"_version", "_errors", "_fields"},
-    {"_store_errors", "_reader", "_status", "_handles", "_config"},
+    {"_forks", "_store_errors", "_reader", "_status", "_handles", "_config"},
     {"_structure"},
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},

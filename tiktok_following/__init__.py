@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ServiceUnavailableError,
         TransportError,
         WrongLoopError,
+        WrongProcessError,
     )
     from ._export import export
     from ._limits import ThrottleState
@@ -120,6 +121,7 @@ __all__ = [
     "TransportError",
     "Usage",
     "WrongLoopError",
+    "WrongProcessError",
     "__version__",
     "export",
 ]

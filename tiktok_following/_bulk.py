@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import attrs
 
@@ -65,6 +65,9 @@ class FollowingRun:
         self._previous_at_risk = 0
         self._is_stopped = False
         self._on_outcome: OnOutcome = _ignore
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a run cannot be pickled or copied: keep its summary")
 
     async def __aenter__(self) -> Self:
         if self._crew is not None:

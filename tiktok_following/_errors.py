@@ -2,7 +2,7 @@
 
 FollowingError
 ├── ConfigurationError · InvalidHandleError            (also ValueError; before anything is sent)
-├── ClientClosedError · WrongLoopError                 (also RuntimeError)
+├── ClientClosedError · WrongLoopError · WrongProcessError (also RuntimeError)
 ├── RequestError
 │   ├── TransportError                                 no usable response
 │   │   ├── ConnectError                               certainly not sent
@@ -79,6 +79,10 @@ class ClientClosedError(FollowingError, RuntimeError):
 
 class WrongLoopError(FollowingError, RuntimeError):
     """The client is used on another event loop than the one it belongs to."""
+
+
+class WrongProcessError(FollowingError, RuntimeError):
+    """A client or store is used in a process that was forked off the one that made it."""
 
 
 class RequestError(FollowingError):

@@ -6,7 +6,7 @@ anything else can go wrong, and no cursor is followed twice.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Container
-from typing import Self
+from typing import NoReturn, Self
 
 from ._config import check_number
 from ._errors import ConfigurationError, FollowingError, PaginationError
@@ -121,6 +121,9 @@ class FollowingPager:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._handle}: {self._rows} rows of {self._pages} pages>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a pager cannot be pickled or copied: keep its cursor, or its partial")
 
     def __aiter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from ._models import FollowingPage, Usage
 from ._schema import check_fixed, check_store, create_store, format_now
 from ._store import (
     LOOKUP_COLUMNS,
+    StoreReader,
     iter_pages,
     make_key,
     make_lookup,
@@ -87,9 +88,7 @@ class StoreSession:
     `StoreWriteError` once the disk refused, `StoreError` after `close`.
     """
 
-    def __init__(
-        self, name: str, writer: StoreWriter, reader: sqlite3.Connection, run: _Run
-    ) -> None:
+    def __init__(self, name: str, writer: StoreWriter, reader: StoreReader, run: _Run) -> None:
         self._name = name
         self._writer = writer
         self._reader = reader

@@ -9,9 +9,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from ._fields import parse_time
+from ._forks import ProcessBound
 from ._handles import parse_handle
 from ._lookups import Lookup, StoreRun, StoreSummary
 from ._models import Account, FollowingPage
@@ -43,10 +44,19 @@ SELECT count(*), coalesce(sum(credits_charged), 0), coalesce(sum(credits_at_risk
 """
 
 
+class StoreReader(sqlite3.Connection, ProcessBound):
+    """A connection that knows when it is a copy: SQLite's locks are not for two processes."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri, uri=True, isolation_level=None, check_same_thread=False)
+        ProcessBound.__init__(self)
+
+
 class FollowingStore:
     """The file that a bulk run writes, opened for reading; also while the run goes on.
 
-    All iterators are lazy and give what is committed when they come to it.
+    All iterators are lazy and give what is committed when they come to it. In a forked process
+    reading raises `WrongProcessError`: open the file there again.
 
     Args:
         path: The file.
@@ -60,6 +70,9 @@ class FollowingStore:
     def __init__(self, path: str | PathLike[str]) -> None:
         self._name = fspath(path)
         self._connection = open_for_reading(self._name)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a store cannot be pickled or copied: open it in each process")
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +173,7 @@ class FollowingStore:
 
 
 def iter_pages(
-    connection: sqlite3.Connection, name: str, first: int = 0, last: int = _LAST
+    connection: StoreReader, name: str, first: int = 0, last: int = _LAST
 ) -> Iterator[FollowingPage]:
     """Iterate over the pages of the lookups from index `first` to `last`.
 
@@ -179,13 +192,14 @@ def iter_pages(
             yield page
 
 
-def read_cursors(connection: sqlite3.Connection, name: str, index: int) -> list[str | None]:
+def read_cursors(connection: StoreReader, name: str, index: int) -> list[str | None]:
     """List the cursors that a lookup's pages were asked for with; raises as `iter_pages`."""
     rows = _select(connection, name, "SELECT cursor FROM pages WHERE lookup_id = ?", index)
     return [cursor for (cursor,) in rows]
 
 
-def _select(connection: sqlite3.Connection, name: str, sql: str, *values: object) -> Sequence[Any]:
+def _select(connection: StoreReader, name: str, sql: str, *values: object) -> Sequence[Any]:
+    connection.check_process("store")
     try:
         return connection.execute(sql, values).fetchall()
     except sqlite3.Error as error:
@@ -228,7 +242,7 @@ def resolve_path(name: str) -> Path:
         raise StoreError(f"the path cannot be used: {error}", path=name) from error
 
 
-def open_for_reading(name: str) -> sqlite3.Connection:
+def open_for_reading(name: str) -> StoreReader:
     """Open a store so that nothing can be written through it; raises as `FollowingStore`."""
     path = resolve_path(name)
     try:
@@ -273,10 +287,9 @@ def _is_at_rest(path: Path, error: StoreError) -> bool:
     return code == sqlite3.SQLITE_READONLY_DIRECTORY and not Path(f"{path}-wal").exists()
 
 
-def _connect(path: Path, name: str, mode: str) -> sqlite3.Connection:
-    uri = f"{path.as_uri()}?{mode}"
+def _connect(path: Path, name: str, mode: str) -> StoreReader:
     try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = StoreReader(f"{path.as_uri()}?{mode}")
     except sqlite3.Error as error:
         raise StoreError(f"the store cannot be read: {error}", path=name) from error
     with contextlib.ExitStack() as opened:

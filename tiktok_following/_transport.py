@@ -26,6 +26,7 @@ from ._errors import (
     TransportError,
     WrongLoopError,
 )
+from ._forks import ProcessBound
 from ._version import __version__
 from ._wire import STATUS_OK, Response
 
@@ -82,7 +83,7 @@ def _raise_transport_error(error: Exception, *, was_sent: bool) -> NoReturn:
     raise TransportError(text, may_be_charged=True) from cause
 
 
-class Transport:
+class Transport(ProcessBound):
     """Sends requests over one session, its own or the user's.
 
     Args:
@@ -107,6 +108,7 @@ class Transport:
         min_pool: int,
         trust_env: bool,
     ) -> None:
+        super().__init__()
         self._key = key
         self._headers = {
             "x-api-key": key,
@@ -166,6 +168,7 @@ class Transport:
 
         Raises:
             WrongLoopError: It belongs to another event loop.
+            WrongProcessError: It belongs to the process that this one was forked off.
             ClientClosedError: It is closed.
         """
         self._bind(asyncio.get_running_loop())
@@ -187,6 +190,7 @@ class Transport:
 
         Raises:
             WrongLoopError: It does not.
+            WrongProcessError: It belongs to the process that this one was forked off.
         """
         if self._session is not None and not self._is_closed:
             self._bind(asyncio.get_running_loop())
@@ -197,9 +201,15 @@ class Transport:
         if self._owns_session and self._session is not None:
             await self._session.close()
 
+    def become_copy(self) -> None:
+        """Belong to no loop any more, so that `open` looks why."""
+        super().become_copy()
+        self._loop = None
+
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is loop:
             return
+        self.check_process("client")
         if self._loop is None:
             with warnings.catch_warnings():  # the property is deprecated, and has no successor
                 warnings.simplefilter("ignore", DeprecationWarning)

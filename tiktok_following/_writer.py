@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from ._forks import ProcessBound
 from ._store_errors import StoreError, StoreLockedError, StoreWriteError
 
 if sys.platform == "win32":  # pragma: no cover - the tests run where fcntl is
@@ -29,11 +30,19 @@ if sys.platform == "win32":  # pragma: no cover - the tests run where fcntl is
         except OSError as error:
             raise BlockingIOError from error
 
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
+        with contextlib.suppress(OSError):  # it was not ours
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child just forked off has it open as well
 
 
 T = TypeVar("T")
@@ -53,7 +62,7 @@ class _Job(Generic[T]):
     error: Exception | None = None
 
 
-class StoreLock:
+class StoreLock(ProcessBound):
     """The right to write to a store; the system takes it back from a process that died.
 
     Args:
@@ -66,10 +75,12 @@ class StoreLock:
     """
 
     def __init__(self, path: Path, name: str) -> None:
+        self._is_released = False
         try:
             self._descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise _make_write_error(name, error) from error
+        super().__init__()
         try:
             _lock(self._descriptor)
         except BlockingIOError as error:
@@ -85,12 +96,20 @@ class StoreLock:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, b"%d\n" % os.getpid())
 
+    def become_copy(self) -> None:
+        """Let go of what a forked process inherited: it would keep the lock when its owner died."""
+        super().become_copy()
+        if not self._is_released:
+            os.close(self._descriptor)
+
     def release(self) -> None:
         """Give it back."""
+        self._is_released = True
+        _unlock(self._descriptor)
         os.close(self._descriptor)
 
 
-class StoreWriter:
+class StoreWriter(ProcessBound):
     """Everything that is written goes through one thread, in groups that commit together.
 
     Once the disk refused, nothing more is tried: every job of that group, and every later one,
@@ -110,6 +129,7 @@ class StoreWriter:
     """
 
     def __init__(self, path: Path, name: str, prepare: Work[None]) -> None:
+        super().__init__()
         self._name = name
         self._lock = StoreLock(path, name)
         try:
@@ -131,7 +151,9 @@ class StoreWriter:
 
         Raises:
             StoreError: The writer is closed.
+            WrongProcessError: Its thread is in the process that this one was forked off.
         """
+        self.check_process("store")
         job = _Job(work, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._is_closed:
