@@ -126,6 +126,9 @@ async def test_the_runs_are_told_in_their_order(path: Path) -> None:
     assert (second.ended_at, second.stopped_by) == (None, "crash")
     assert (third.ended_at, third.stopped_by) == (None, None)
     assert StoreRun.from_dict(first.to_dict()) == first
+    assert StoreRun.from_dict(second.to_dict()) == second
+    with pytest.raises(ValueError, match=r'^\$\.stoppedBy: expected a reason .*, got "boredom"$'):
+        StoreRun.from_dict({**first.to_dict(), "stoppedBy": "boredom"})
 
 
 async def test_a_body_is_kept_to_the_letter(path: Path) -> None:
@@ -209,6 +212,8 @@ async def test_a_lookup_tells_how_far_it_is(path: Path) -> None:
         updated_at=lookup.updated_at,
     )
     assert Lookup.from_dict(lookup.to_dict()) == lookup
+    with pytest.raises(ValueError, match=r'^\$\.state: expected a state of a lookup, got "done"$'):
+        Lookup.from_dict({**lookup.to_dict(), "state": "done"})
 
 
 async def test_the_summary_adds_up(path: Path) -> None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from ._outcomes import Outcome, RunProgress, RunSummary
     from ._pagination import FollowingPager
-    from ._status import LookupStatus, Status
+    from ._status import LookupState, LookupStatus, RunEnd, Status, StoppedBy
     from ._store import FollowingStore
     from ._store_errors import (
         ExportError,
@@ -91,6 +91,7 @@ __all__ = [
     "InvalidHandleError",
     "Lookup",
     "LookupFailedError",
+    "LookupState",
     "LookupStatus",
     "NotFoundError",
     "Outcome",
@@ -102,12 +103,14 @@ __all__ = [
     "RequestTimeoutError",
     "ResponseDecodeError",
     "RetryPolicy",
+    "RunEnd",
     "RunProgress",
     "RunStoppedError",
     "RunSummary",
     "ServerError",
     "ServiceUnavailableError",
     "Status",
+    "StoppedBy",
     "StoreError",
     "StoreLockedError",
     "StoreMismatchError",

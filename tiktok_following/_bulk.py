@@ -18,7 +18,8 @@ from ._errors import ConfigurationError
 from ._feed import Feed, Handles
 from ._ledger import Ledger
 from ._models import FollowingPage, Usage
-from ._outcomes import Outcome, RunProgress, RunSummary, StoppedBy
+from ._outcomes import Outcome, RunProgress, RunSummary
+from ._status import StoppedBy
 from ._tally import Tally
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from ._errors import (
 )
 from ._ledger import Ledger
 from ._models import FollowingPage
-from ._outcomes import StoppedBy
 from ._retry import is_retryable
+from ._status import StoppedBy
 from ._store_errors import StoreError
 from ._wire import is_refusal
 

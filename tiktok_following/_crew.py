@@ -22,7 +22,8 @@ from ._feed import Feed
 from ._ledger import Ledger
 from ._models import FollowingPage
 from ._outbox import Outbox
-from ._outcomes import Outcome, StoppedBy
+from ._outcomes import Outcome
+from ._status import StoppedBy
 from ._store_errors import StoreError
 from ._tally import Tally
 from ._walk import Walker, Way

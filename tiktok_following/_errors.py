@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
     from ._models import Following
-    from ._status import LookupStatus
+    from ._status import LookupStatus, StoppedBy
 
 
 def _rebuild(cls: type[FollowingError], state: dict[str, Any]) -> FollowingError:
@@ -284,9 +284,9 @@ class ProfileUnavailableError(FollowingError):
 class RunStoppedError(FollowingError):
     """A run over many handles ended before this one was done; the handle has no fault in it."""
 
-    reason: str
+    reason: StoppedBy
     """Why, as in `RunSummary.stopped_by`."""
 
-    def __init__(self, message: str, *, reason: str) -> None:
+    def __init__(self, message: str, *, reason: StoppedBy) -> None:
         super().__init__(message)
         self.reason = reason

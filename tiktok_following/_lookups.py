@@ -9,7 +9,7 @@ import attrs
 
 from ._fields import Count, NonEmptyStr, wire
 from ._models import Model
-from ._status import Status
+from ._status import LookupState, RunEnd, Status
 
 
 @attrs.define(kw_only=True)
@@ -20,7 +20,7 @@ class Lookup(Model):
     """Its place among the handles of the store, in the order they were given, from 0."""
     handle: NonEmptyStr = attrs.field(metadata=wire("handle"))
     """The handle asked for, as it was first spelled."""
-    state: NonEmptyStr = attrs.field(metadata=wire("state"))
+    state: LookupState = attrs.field(metadata=wire("state"))
     """``pending``: to be begun or gone on with; ``complete``: nothing more to buy; ``limited``:
     stopped at a limit of the caller's; ``failed``: ended by an error."""
     status: Status | None = attrs.field(default=None, metadata=wire("lookupStatus"))
@@ -51,7 +51,7 @@ class StoreRun(Model):
     """When it began, aware and in UTC."""
     ended_at: datetime | None = attrs.field(default=None, metadata=wire("endedAt"))
     """When it ended; `None` for one that is under way or died."""
-    stopped_by: str | None = attrs.field(default=None, metadata=wire("stoppedBy"))
+    stopped_by: RunEnd | None = attrs.field(default=None, metadata=wire("stoppedBy"))
     """Why it ended early; ``crash`` for one that died, as the next run found. `None` when all was
     done, or nobody knows yet."""
     concurrency: Count = attrs.field(metadata=wire("concurrency"))

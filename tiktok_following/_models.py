@@ -25,7 +25,7 @@ from ._fields import (
     to_json,
     wire,
 )
-from ._status import LookupStatus, Status, parse_status
+from ._status import WORDS, LookupStatus, Status
 from ._structure import Structurer
 
 
@@ -38,7 +38,7 @@ def _parse_counts(value: Any) -> dict[str, int]:
     return dict(value)
 
 
-structurer = Structurer({datetime: parse_time, Status: parse_status, dict[str, int]: _parse_counts})
+structurer = Structurer({datetime: parse_time, dict[str, int]: _parse_counts, **WORDS})
 
 
 class Model:

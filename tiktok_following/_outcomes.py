@@ -3,26 +3,13 @@
 The law: values alone; they say what was, and do nothing.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import attrs
 
 from ._errors import FollowingError
 from ._models import Account, Usage
-from ._status import Status
-
-StoppedBy = Literal[
-    "out_of_credits",
-    "budget",
-    "unauthorized",
-    "forbidden",
-    "wrong_route",
-    "errors",
-    "no_progress",
-    "store",
-    "cancelled",
-    "user",
-]
+from ._status import Status, StoppedBy
 
 
 @attrs.define(kw_only=True)

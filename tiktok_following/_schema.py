@@ -17,15 +17,17 @@ Times are ISO-8601 text in UTC, truth is 0 or 1, a handle's `key` is its lower-c
 
 import sqlite3
 from datetime import UTC, datetime
+from typing import get_args
 
 from ._fields import format_time
+from ._status import LookupState
 from ._store_errors import StoreError, StoreMismatchError, StoreVersionError
 
 APPLICATION_ID = 0x54466F6C  # "TFol"; shown by the command `file`
 VERSION = 1
 PAGE_SIZE = 8192
 """Bytes of a page of the file; bodies of 28 KB cost a fifth less time than with SQLite's 4096."""
-STATES = ("pending", "complete", "limited", "failed")
+STATES = get_args(LookupState)
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value) WITHOUT ROWID;

@@ -15,6 +15,7 @@ from ._fields import JsonObject
 from ._lookups import Lookup
 from ._models import FollowingPage, Usage
 from ._schema import check_fixed, check_store, create_store, format_now
+from ._status import LookupState, StoppedBy
 from ._store import (
     LOOKUP_COLUMNS,
     StoreReader,
@@ -140,7 +141,7 @@ class StoreSession:
         page: FollowingPage,
         body: bytes,
         *,
-        state: str,
+        state: LookupState,
         next_cursor: str | None,
         credits_charged: int | None = None,
         at_risk: int = 0,
@@ -173,7 +174,7 @@ class StoreSession:
         self,
         index: int,
         *,
-        state: str,
+        state: LookupState,
         error: str | None,
         credits_charged: int = 0,
         at_risk: int = 0,
@@ -209,7 +210,7 @@ class StoreSession:
         """List the cursors that its pages were asked for with; raises as `pages`."""
         return read_cursors(self._reader, self._name, index)
 
-    async def finish(self, *, stopped_by: str | None, usage: Usage) -> None:
+    async def finish(self, *, stopped_by: StoppedBy | None, usage: Usage) -> None:
         """Write down how the run ended. One that is closed without it counts as died.
 
         Args:

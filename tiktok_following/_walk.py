@@ -22,7 +22,7 @@ from ._lookups import Lookup
 from ._models import FollowingPage
 from ._outcomes import Outcome
 from ._pagination import choose_cursor
-from ._status import LookupStatus
+from ._status import LookupState, LookupStatus
 from ._store_errors import StoreError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Way:
     index: int = 0
     """The lookup's in the store."""
     rows: int = 0
-    state: str = "pending"
+    state: LookupState = "pending"
     is_recalling: bool = False
     """Whether what the store has is being read: its state is not to be changed."""
     cut_at: str | None = None
@@ -220,7 +220,7 @@ class Walker:
                 await self.show(page)
             raise
 
-    def _choose_state(self, way: Way, page: FollowingPage) -> tuple[str, str | None]:
+    def _choose_state(self, way: Way, page: FollowingPage) -> tuple[LookupState, str | None]:
         """Tell what becomes of a lookup after a page, and where it goes on if it does."""
         if page.status != LookupStatus.FOUND:
             # In the middle of a list it is asked again from there, if at all.
