@@ -13,7 +13,14 @@ import aiohttp
 import pytest
 from raw_server import Connection, respond, serve
 
-from tiktok_following import FollowingClient, FollowingError, RetryPolicy, Timeout
+from tiktok_following import (
+    ConnectError,
+    FollowingClient,
+    FollowingError,
+    RequestError,
+    RetryPolicy,
+    Timeout,
+)
 from tiktok_following.sandbox import Sandbox, faults
 
 KEY = "sfk_test_1a2b3c4d5e6f7g8h"
@@ -111,6 +118,69 @@ async def test_no_dead_connection_shows_the_key(logged: pytest.LogCaptureFixture
             await client.following_page("nasa")
         assert_hidden(caught.value)
     assert HIDDEN not in logged.text
+
+
+ECHOES = {
+    "in the place of a status line": "{key}\r\n\r\n",
+    "in a header that is none": "HTTP/1.1 200 OK\r\nsent {key}\r\n\r\n",
+    "in a header too long": "HTTP/1.1 200 OK\r\nX: {key}" + "{key}" * 400 + "\r\n\r\n",
+    "as the size of a chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{key}\r\n",
+    "as the length": "HTTP/1.1 200 OK\r\nContent-Length: {key}\r\n\r\n",
+    "in a body cut short": "HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{key}",
+    "in what is no gzip": "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n{key}",
+    "as the status": "HTTP/1.1 500 {key}\r\nContent-Length: 25\r\n\r\n{key}",
+    "as the place of a redirect": "HTTP/1.1 302 Found\r\nLocation: http://{key}.test/{key}\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+async def test_what_is_no_http_and_echoes_the_key_does_not_show_it(
+    echo: str, logged: pytest.LogCaptureFixture
+) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(echo.format(key=KEY).encode())
+
+    async with serve(answer) as server, make(server.base_url) as client:
+        with pytest.raises(RequestError) as caught:
+            await client.following_page("nasa")
+        assert_hidden(caught.value)
+        assert str(caught.value).isprintable()
+        assert caught.value.may_be_charged
+    assert HIDDEN not in logged.text
+
+
+PROXY_ANSWERS = {
+    "it refuses": respond(b"", status="407 Proxy Authentication Required"),
+    "it is no proxy": b"what?\r\n\r\n",
+    "it speaks no TLS": respond(b"", status="200 Connection established") + b"what?" * 9,
+    "it hangs up": b"",
+}
+
+
+@pytest.mark.parametrize("given", PROXY_ANSWERS.values(), ids=PROXY_ANSWERS)
+async def test_the_password_of_a_proxy_is_in_no_error(
+    given: bytes, logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(given)
+
+    async with serve(answer) as proxy:
+        url = proxy.base_url.replace("//", "//user:pa55word@")
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        async with make("https://api.invalid", trust_env=True) as client:
+            with pytest.raises(ConnectError) as caught:
+                await client.following_page("nasa")
+        assert b"Proxy-Authorization: Basic" in proxy.requests[0]
+        assert KEY.encode() not in proxy.requests[0]
+    for error in walk(caught.value):
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        lines = [line for line in "".join(shown.format()).splitlines() if "url = " not in line]
+        for text in (str(error), repr(error), repr(vars(error)), "\n".join(lines)):
+            assert "pa55word" not in text
+            assert "dXNlcjpwYTU1d29yZA" not in text  # as HTTP sends it
+    assert "pa55word" not in logged.text
 
 
 async def test_a_deadline_and_a_cancellation_do_not_show_the_key(sandbox: Sandbox) -> None:

@@ -24,11 +24,13 @@ Errors pickle, copy and compare by identity; none holds the API key.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 if TYPE_CHECKING:
     from ._models import Following
     from ._status import LookupStatus, StoppedBy
+
+AnyError = TypeVar("AnyError", bound=BaseException)
 
 
 def _rebuild(cls: type[FollowingError], state: dict[str, Any]) -> FollowingError:
@@ -37,6 +39,15 @@ def _rebuild(cls: type[FollowingError], state: dict[str, Any]) -> FollowingError
     error.__cause__ = state.pop("__cause__", None)
     error.__dict__.update(state)
     error.args = (error.message,)
+    return error
+
+
+def drop_frames(error: AnyError) -> AnyError:
+    """Let go of the frames that an error and its causes hold, and of all that is in them."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
     return error
 
 

@@ -8,7 +8,6 @@ a GET again when a kept-alive connection drops is off.
 import asyncio
 import time
 import warnings
-from typing import NoReturn
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,10 +24,11 @@ from ._errors import (
     ResponseDecodeError,
     TransportError,
     WrongLoopError,
+    drop_frames,
 )
 from ._forks import ProcessBound
 from ._version import __version__
-from ._wire import STATUS_OK, Response
+from ._wire import STATUS_OK, Response, clean
 
 MAX_BODY_BYTES = 32 * 2**20
 """The most the body of a 200 may hold, decompressed. A page of 30 accounts has about 34 KB."""
@@ -56,11 +56,18 @@ class Sending:
             response = await handler(request)
         except BaseException as error:
             self.was_sent = _is_sent(request, error)
-            if isinstance(error, aiohttp.ClientError | OSError):
-                _raise_transport_error(error, was_sent=self.was_sent)
-            raise
-        self.was_sent = True
-        return response
+            if not isinstance(error, aiohttp.ClientError | OSError):
+                raise
+            failure = _make_transport_error(
+                error,
+                ApiKey(request.headers["x-api-key"]),
+                was_sent=self.was_sent,
+                has_proxy=request.proxy is not None,
+            )
+        else:
+            self.was_sent = True
+            return response
+        raise failure  # out here, so that it does not have the error of aiohttp for its context
 
 
 def _is_sent(request: ClientRequest, error: BaseException) -> bool:
@@ -70,17 +77,30 @@ def _is_sent(request: ClientRequest, error: BaseException) -> bool:
     return getattr(request, "response", True) is not None
 
 
-def _raise_transport_error(error: Exception, *, was_sent: bool) -> NoReturn:
-    # aiohttp's frames hold the request's bytes, and with them the key: no traceback goes along.
-    cause = error.with_traceback(None)
-    detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _make_transport_error(
+    error: Exception, key: ApiKey, *, was_sent: bool, has_proxy: bool = False
+) -> TransportError:
+    """Say what happened, and nothing that aiohttp's errors hold besides.
+
+    Its frames hold the request's bytes and its errors the proxy's password, and those that could
+    not read an answer quote it, whatever the server wrote.
+    """
+    text, may_tell = str(error), has_proxy
+    if isinstance(error, aiohttp.ClientResponseError):
+        text, may_tell = f"{error.status}, {error.message}", True
+    detail = clean(" ".join(f"{type(error).__name__}: {text}".rstrip(": ").split()), key)
     if not was_sent:
-        raise ConnectError(f"no connection to the API: {detail}") from cause
-    if isinstance(error, TimeoutError):
+        made: TransportError = ConnectError(f"no connection to the API: {detail}")
+    elif isinstance(error, TimeoutError):
         text = "the API did not answer within the read timeout"
-        raise RequestTimeoutError(text, may_be_charged=True) from cause
-    text = f"the connection was lost before the answer was complete: {detail}"
-    raise TransportError(text, may_be_charged=True) from cause
+        made = RequestTimeoutError(text, may_be_charged=True)
+    else:
+        text = f"the connection was lost before the answer was complete: {detail}"
+        made = TransportError(text, may_be_charged=True)
+    shown = repr([error, error.__cause__, error.__context__])
+    may_tell = may_tell or key.redact(shown) != shown
+    made.__cause__ = aiohttp.ClientError(detail) if may_tell else drop_frames(error)
+    return made
 
 
 class Transport(ProcessBound):
@@ -158,10 +178,11 @@ class Transport(ProcessBound):
             ) as response:
                 body = self._key.redact_bytes(await _read_body(response))
                 return Response(response.status, response.headers, body, time.time())
-        except TransportError:
-            raise
+        except TransportError as error:
+            failure = error.with_traceback(None)  # without the frames of aiohttp
         except (aiohttp.ClientError, OSError) as error:
-            _raise_transport_error(error, was_sent=sending.was_sent)
+            failure = _make_transport_error(error, self._key, was_sent=sending.was_sent)
+        raise failure
 
     def open(self) -> ClientSession:
         """Give the session, made if need be.

@@ -16,7 +16,7 @@ import attrs
 
 from ._buyer import Buyer, End, find_reason
 from ._config import RunOptions
-from ._errors import FollowingError, RequestError
+from ._errors import FollowingError, RequestError, drop_frames
 from ._ledger import Ledger
 from ._lookups import Lookup
 from ._models import FollowingPage
@@ -240,7 +240,7 @@ class Walker:
     async def _fail(self, way: Way, error: FollowingError) -> None:
         """Note what ended a lookup, and end the run if it speaks of no handle."""
         outcome = way.outcome
-        outcome.error = _drop_frames(error)
+        outcome.error = drop_frames(error)  # they would hold the outcome
         if reason := find_reason(error, way.ledger):
             outcome.is_unfinished = True
             self._end(reason, error)
@@ -280,12 +280,3 @@ class Walker:
             credits_charged=charged,
             at_risk=at_risk,
         )
-
-
-def _drop_frames(error: FollowingError) -> FollowingError:
-    """Let go of the frames that an error and its causes hold, and with them of its outcome."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error

@@ -161,7 +161,7 @@ def _read(response: Response, key: ApiKey, make: Callable[[JsonObject], T]) -> T
     charged = meta.get("creditsCharged")
     credits_charged = charged if type(charged) is int and charged >= 0 else None
     return ResponseDecodeError(
-        _clean(text, key),
+        clean(text, key),
         request_id=_clean_text(meta.get("requestId"), key),
         credits_charged=credits_charged,
         may_be_charged=credits_charged != 0,
@@ -174,7 +174,7 @@ def _make_error(response: Response, key: ApiKey) -> APIError:
     told = _read_error_body(response.body)
     message = _clean_text(told.get("message"), key)
     if message is None:
-        message = _clean(f"the API did not say why, in {_describe(response)}", key)
+        message = clean(f"the API did not say why, in {_describe(response)}", key)
     return _ERRORS.get(status, ServerError if status >= 500 else APIError)(  # noqa: PLR2004 - 5xx
         message,
         status_code=status,
@@ -213,7 +213,7 @@ def _describe(response: Response) -> str:
 
 
 def _clean_text(value: Any, key: ApiKey) -> str | None:
-    return (_clean(value, key).strip() or None) if isinstance(value, str) else None
+    return (clean(value, key).strip() or None) if isinstance(value, str) else None
 
 
 def _clean_url(value: Any, key: ApiKey) -> str | None:
@@ -223,8 +223,8 @@ def _clean_url(value: Any, key: ApiKey) -> str | None:
     return None
 
 
-def _clean(text: str, key: ApiKey) -> str:
-    """Make server text fit for a log: without the key, short, without control characters."""
+def clean(text: str, key: ApiKey) -> str:
+    """Make a text of others fit for a log: without the key, short, no control characters."""
     text = key.redact(text[:_READ_CHARACTERS])
     text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
