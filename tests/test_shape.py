@@ -16,7 +16,7 @@ PACKAGE = Path(tiktok_following.__file__).parent
 
 # From the ground up; a file imports only from floors below its own.
 FLOORS = [
-    {"_version", "_errors", "_fields"},
+    {"_version", "_errors", "_fields", "_json"},
     {"_forks", "_store_errors", "_reader", "_status", "_handles", "_config"},
     {"_structure"},
     {"_models"},
@@ -38,6 +38,7 @@ PURE = {
     "_errors",
     "_store_errors",
     "_fields",
+    "_json",
     "_reader",
     "_structure",
     "_status",
@@ -57,7 +58,7 @@ HOMES = {
     "yarl": {"_transport"},
     "attrs": None,
     "cattrs": {"_structure"},
-    "orjson": {"_wire", "_reader", "_export", "_cli", "sandbox"},
+    "orjson": {"_wire", "_reader", "_json", "sandbox"},
     "tenacity": {"_retry"},
     "typer": {"_cli"},
     "click": {"_cli"},

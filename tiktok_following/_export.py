@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import attrs
-import orjson
 
 from ._columns import (
     ACCOUNT_COLUMNS,
@@ -30,6 +29,7 @@ from ._columns import (
 )
 from ._errors import ConfigurationError
 from ._fields import JsonObject
+from ._json import write_line
 from ._models import Account
 from ._store import FollowingStore
 from ._store_errors import ExportError
@@ -172,7 +172,7 @@ def _gather(rows: Iterator[Any]) -> Iterator[list[Any]]:
 
 def _write_jsonl(file: BinaryIO, table: _Table, store: FollowingStore) -> Generator[int]:
     for some in _gather(table.iter_objects(store)):
-        file.writelines(orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in some)
+        file.writelines(map(write_line, some))
         yield len(some)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
+from tiktok_following._json import write_line
 
 from ._output import OutputFailedError
 
@@ -47,7 +47,7 @@ class JsonlFile:
             OutputFailedError: The system says why.
         """
         try:
-            self._file.write(b"".join(orjson.dumps(value) + b"\n" for value in values))
+            self._file.write(b"".join(map(write_line, values)))
             self._file.flush()
         except OSError as error:
             raise OutputFailedError(_explain(self.name, error)) from None

@@ -10,7 +10,7 @@ import stat
 import sys
 from typing import Any, TextIO
 
-import orjson
+from tiktok_following._json import write_line
 
 from ._words import clean_json
 
@@ -66,10 +66,10 @@ class Output:
 
     def write_json(self, *values: Any) -> None:
         """Write each value as a line of JSON, harmless on a terminal; raises as `write`."""
-        lines = [orjson.dumps(value) for value in values]
+        lines = list(map(write_line, values))
         if self.is_terminal:
-            lines = [clean_json(line.decode()).encode() for line in lines]
-        self.write(b"".join(line + b"\n" for line in lines))
+            lines = [clean_json(line.decode()[:-1]).encode() + b"\n" for line in lines]
+        self.write(b"".join(lines))
 
     def check_reader(self) -> None:
         """Look whether a pipe's reader went away, where the system can tell without writing.
