@@ -16,7 +16,7 @@ PACKAGE = Path(tiktok_following.__file__).parent
 
 # From the ground up; a file imports only from floors below its own.
 FLOORS = [
-    {"_version", "_errors", "_fields", "_json"},
+    {"_version", "_errors", "_fields", "_frames", "_json"},
     {"_forks", "_store_errors", "_reader", "_status", "_handles", "_config"},
     {"_structure"},
     {"_models"},
@@ -38,6 +38,7 @@ PURE = {
     "_errors",
     "_store_errors",
     "_fields",
+    "_frames",
     "_json",
     "_reader",
     "_structure",

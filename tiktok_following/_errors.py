@@ -24,13 +24,11 @@ Errors pickle, copy and compare by identity; none holds the API key.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 if TYPE_CHECKING:
     from ._models import Following
     from ._status import LookupStatus, StoppedBy
-
-AnyError = TypeVar("AnyError", bound=BaseException)
 
 
 def _rebuild(cls: type[FollowingError], state: dict[str, Any]) -> FollowingError:
@@ -39,15 +37,6 @@ def _rebuild(cls: type[FollowingError], state: dict[str, Any]) -> FollowingError
     error.__cause__ = state.pop("__cause__", None)
     error.__dict__.update(state)
     error.args = (error.message,)
-    return error
-
-
-def drop_frames(error: AnyError) -> AnyError:
-    """Let go of the frames that an error and its causes hold, and of all that is in them."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
     return error
 
 
@@ -139,7 +128,8 @@ class RequestError(FollowingError):
         if self.handle is not None:
             notes.append(f"handle {self.handle!r}")
         if self.cursor is not None:
-            notes.append(f"cursor {self.cursor!r}")
+            cut = "…" * (len(self.cursor) > 100)  # noqa: PLR2004 - enough to find it by
+            notes.append(f"cursor {self.cursor[:100]!r}{cut}")
         if self.attempts > 1:
             notes.append(f"{self.attempts} attempts")
         if self.may_be_charged:

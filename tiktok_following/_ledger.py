@@ -12,6 +12,9 @@ from ._config import check_number
 from ._errors import BudgetExceededError, FollowingError
 from ._models import Usage
 
+_MOST_OUTCOMES = 64
+_LONGEST_OUTCOME = 64
+
 
 @attrs.define
 class Permit:
@@ -143,4 +146,15 @@ class Ledger:
         for ledger in self.chain:
             live = ledger.live
             live.requests += 1
-            live.outcomes[outcome] = live.outcomes.get(outcome, 0) + 1
+            count = live.outcomes.get(outcome)
+            if count is None:
+                _count_first(live.outcomes, outcome)
+            else:
+                live.outcomes[outcome] = count + 1
+
+
+def _count_first(outcomes: dict[str, int], outcome: str) -> None:
+    """Count one that was not counted before, so that no server fills memory with its inventions."""
+    is_short = len(outcome) <= _LONGEST_OUTCOME
+    name = outcome if is_short and len(outcomes) < _MOST_OUTCOMES else "other"
+    outcomes[name] = outcomes.get(name, 0) + 1

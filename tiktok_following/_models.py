@@ -187,7 +187,7 @@ class Usage(Model):
     seconds_waited: float = attrs.field(default=0.0, metadata=wire("secondsWaited"))
     """Seconds pages spent queued, paused or backing off, added up."""
     outcomes: dict[str, int] = attrs.field(factory=dict[str, int], metadata=wire("outcomes"))
-    """How often each came: lookup statuses, and names of error classes."""
+    """How often each came: lookup statuses, and names of error classes; ``other`` if too many."""
 
 
 @attrs.define(kw_only=True)

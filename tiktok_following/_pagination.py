@@ -16,6 +16,9 @@ from ._status import LookupStatus, Status
 
 FetchPage = Callable[[str | None], Awaitable[FollowingPage]]
 
+_LONGEST_CURSOR = 4096
+"""Characters. Servers refuse a request line of more than some 8,000 bytes."""
+
 
 class FollowingPager:
     """The accounts a profile follows, read as they are asked for.
@@ -200,9 +203,7 @@ class FollowingPager:
         async with self._buying:
             if self._page is not last:
                 return True
-            cursor = self._start
-            if last is not None:
-                cursor = choose_cursor(last, self._handle, self._followed)
+            cursor = choose_cursor(last, self._start, self._handle, self._followed)
             page = await self._fetch(cursor)
             self._followed.add(cursor)
             self._page, self._is_untouched, self._rows_of_page = page, True, 0
@@ -216,25 +217,31 @@ class FollowingPager:
         return page is not None and (not page.has_more or page.status != LookupStatus.FOUND)
 
 
-def choose_cursor(page: FollowingPage, handle: str, followed: Container[str | None]) -> str:
-    """Give the next cursor, if it can be trusted to lead on.
+def choose_cursor(
+    last: FollowingPage | None, start: str | None, handle: str, followed: Container[str | None]
+) -> str | None:
+    """Give the cursor after a page, or the first one, if it can be trusted to lead on.
 
     Args:
-        page: The page before.
-        handle: Whose.
+        last: The page; `None` before the first.
+        start: The first cursor.
+        handle: Whose list it is.
         followed: The cursors that were followed.
 
     Raises:
-        PaginationError: There is none, though there should be, or it was followed before.
+        PaginationError: It cannot.
     """
-    cursor = page.next_cursor
-    if not cursor:
+    cursor = start if last is None else last.next_cursor
+    if last is not None and not cursor:
         text = "the API promises more accounts and gives no cursor to them"
-        raise PaginationError(text, handle=handle, cursor=page.cursor)
-    if cursor in followed:
+    elif cursor is not None and len(cursor) > _LONGEST_CURSOR:
+        text = f"the cursor has {len(cursor):,} characters, which no URL can hold"
+    elif cursor in followed:
         text = "the API gave a cursor that was followed before, so the list would never end"
         raise PaginationError(text, handle=handle, cursor=cursor)
-    return cursor
+    else:
+        return cursor
+    raise PaginationError(text, handle=handle, cursor=None if last is None else last.cursor)
 
 
 def check_cursor(cursor: str | None) -> None:

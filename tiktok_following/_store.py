@@ -193,8 +193,9 @@ def iter_pages(
 
 
 def read_cursors(connection: StoreReader, name: str, index: int) -> list[str | None]:
-    """List the cursors that a lookup's pages were asked for with; raises as `iter_pages`."""
-    rows = _select(connection, name, "SELECT cursor FROM pages WHERE lookup_id = ?", index)
+    """List the cursors of a lookup's pages, in their order; raises as `iter_pages`."""
+    sql = "SELECT cursor FROM pages WHERE lookup_id = ? ORDER BY number"
+    rows = _select(connection, name, sql, index)
     return [cursor for (cursor,) in rows]
 
 

@@ -24,9 +24,9 @@ from ._errors import (
     ResponseDecodeError,
     TransportError,
     WrongLoopError,
-    drop_frames,
 )
 from ._forks import ProcessBound
+from ._frames import drop_frames
 from ._version import __version__
 from ._wire import STATUS_OK, Response, clean
 

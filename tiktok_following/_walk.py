@@ -16,7 +16,8 @@ import attrs
 
 from ._buyer import Buyer, End, find_reason
 from ._config import RunOptions
-from ._errors import FollowingError, RequestError, drop_frames
+from ._errors import FollowingError, RequestError
+from ._frames import drop_frames
 from ._ledger import Ledger
 from ._lookups import Lookup
 from ._models import FollowingPage
@@ -137,17 +138,17 @@ class Walker:
 
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
-        handle, cursor = way.outcome.handle or "", way.outcome.next_cursor
+        handle, start = way.outcome.handle or "", way.outcome.next_cursor
         if self._is_at_limit(way):
             await self._limit(way)
             return
-        followed: set[str | None] | None = None
+        followed = self._recall_cursors(way)
+        page = None
         while True:
+            cursor = choose_cursor(page, start, handle, followed)
             page, body = await self._buyer.buy(
                 handle, cursor, way.ledger, lambda: self._note_end(way)
             )
-            if followed is None:
-                followed = self._recall_cursors(way)
             followed.add(cursor)
             self._note_page(way, page)
             if self._session is not None:
@@ -157,7 +158,6 @@ class Walker:
             if way.state in _ENDS:
                 return
             page.raise_for_status()
-            cursor = choose_cursor(page, handle, followed)
 
     def _is_at_limit(self, way: Way) -> bool:
         limit, max_pages = self._run.limit_per_handle, self._run.max_pages
@@ -166,10 +166,13 @@ class Walker:
         )
 
     def _recall_cursors(self, way: Way) -> set[str | None]:
-        """Give the cursors that earlier runs followed, none of which may come again."""
+        """Give the cursors that an earlier run followed, and that are not to be followed again."""
         if not way.outcome.pages or self._session is None:
             return set()
-        return set(self._session.cursors(way.index))
+        cursors = self._session.cursors(way.index)
+        start = way.outcome.next_cursor
+        # The last page may be asked for once more: the profile was private, or the limit cut it.
+        return set(cursors) - ({start} if cursors[-1:] == [start] else set())
 
     def _add_rows(self, way: Way, page: FollowingPage) -> None:
         """Put a page's rows into the outcome; there they are safe until they are elsewhere."""
