@@ -11,10 +11,12 @@ import select
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_runs import COMMAND, make_environment, point_to, run, run_on, start_process
+from hypothesis import given, strategies as st
 from rich.cells import cell_len
 
 from tiktok_following._cli._messages import Messages
@@ -88,10 +90,25 @@ class _SmallFile(io.RawIOBase):
         ("\x85\x9b\u2028\u3000", "    "),
         ("\ue000\ud800", "\ufffd\ufffd"),
         ("Łąka 青い कि", "Łąka 青い कि"),
+        ("\u3164\uffa0\u2800x\u115f\u1160", "   x  "),
+        ("a\u034fb\u17b4\u17b5c\U000e0100\u180b", "abc"),
+        ("\U000e0041\U000e007f\u061c\u2069x", "x"),
+        ("Z" + "\u0335\u0300" * 500 + "x", "Z" + "\u0335\u0300" * 2 + "x"),
+        ("שָׁלוֹם ที่นี่", "שָׁלוֹם ที่นี่"),
     ],
 )
 def test_texts_are_cleaned(text: str, shown: str) -> None:
     assert clean(text) == shown
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=[])))
+def test_any_text_becomes_harmless_and_stays_so(text: str) -> None:
+    cleaned = clean(text)
+    assert cleaned.isprintable()
+    assert not HARMFUL.search(cleaned)
+    assert clean(cleaned) == cleaned
+    assert len(cleaned) <= len(text)
+    cleaned.encode()
 
 
 def test_json_is_made_harmless_without_changing_its_value() -> None:
@@ -112,6 +129,43 @@ def test_nothing_harmful_reaches_a_terminal(
     assert result.code == 0
     assert "owned" in result.out
     assert not HARMFUL.search(result.out)
+
+
+@pytest.mark.parametrize("hidden", ["\ufe0f", "\u200b", "\u034f", "\x1b", "\u202e \x00", "\u3164"])
+def test_what_a_terminal_shows_can_be_copied_into_a_spreadsheet(
+    server: Sandbox, hidden: str
+) -> None:
+    evil = f"{hidden}=HYPERLINK(1)"
+    server.set_profile("evil", Profile(accounts=[make_row("me", displayName=evil, bio=evil)]))
+    row = run("list", "evil", "--format", "csv", terminal=True).out.splitlines()[1].split(",")
+    assert [cell.replace(" ", "") for cell in row if "HYPER" in cell] == ["'=HYPERLINK(1)"] * 2
+
+
+def test_rows_of_a_bulk_run_do_a_terminal_no_harm(server: Sandbox, tmp_path: Path) -> None:
+    server.set_profile("evil", Profile(accounts=[make_row("me", displayName=EVIL, bio=EVIL)]))
+    handles = tmp_path / "handles.txt"
+    handles.write_text("evil\n")
+    rows, plain = {}, {**point_to(server), "NO_COLOR": "1"}
+    for target in ("-", "/dev/stdout"):
+        store = str(tmp_path / f"{len(rows)}.db")
+        arguments = ("bulk", str(handles), "--store", store, "--jsonl", target)
+        shown = run_on_terminal(*arguments, settings=plain).replace("\r\n", "\n")
+        [rows[target]] = [line for line in shown.split("\n") if "source_handle" in line]
+        text = rows[target][rows[target].index('{"source_handle') :]
+        assert not HARMFUL.search(text)
+        assert json.loads(text)["bio"] == EVIL
+
+
+def test_a_status_that_a_server_invents_does_a_terminal_no_harm(server: Sandbox) -> None:
+    def invent(body: dict[str, Any]) -> dict[str, Any]:
+        body["data"] |= {"lookupStatus": EVIL * 1000, "accounts": []}
+        return body
+
+    server.script(faults.reshaped(invent))
+    result = run("list", "nasa")
+    assert "a status this version does not know" in result.err
+    assert not HARMFUL.search(result.err)
+    assert len(result.err) < 400
 
 
 def test_programs_get_their_rows_unaltered(server: Sandbox) -> None:

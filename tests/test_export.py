@@ -204,7 +204,25 @@ def test_another_reader_of_csv_finds_the_same(path: Path) -> None:
     assert table.column("bio").to_pylist() == TEXTS
 
 
-@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n"])
+SIGNS = [
+    *("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "﹢", "﹣", "﹦", "﹫"),  # noqa: RUF001
+    *(
+        "\x00=",
+        " =",
+        "\x0b+",
+        "\xa0-",
+        "\u3000@",
+        "\u200b=",
+        "\ufeff=",
+        "\u202e+",
+        "\ufe0f=",
+        "\u0301@",
+    ),
+    *("\t \r\n\u2028＝", " " * 5000 + "=", "\x00" * 5000 + "="),  # noqa: RUF001
+]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("edges", [False, True])
 def test_no_csv_cell_is_taken_for_a_formula_unless_asked(
     path: Path, sign: str, edges: bool
@@ -221,6 +239,16 @@ def test_no_csv_cell_is_taken_for_a_formula_unless_asked(
         export(path, other, edges=edges)
         row = READERS[suffix](other)[0]
         assert evil in (row.values() if suffix == "jsonl" else row)
+
+
+def test_a_cell_that_is_no_formula_is_left_alone(path: Path) -> None:
+    texts = ["a=b", "1-1", "é=", "_x", "#1", '"=1"', "☕ -", " x", "\u200bx", "'=1", "...=", ""]
+    rows = [{**make_accounts(1)[0], "bio": text, "displayName": text} for text in texts]
+    fill_store(path, {"nasa": [make_body(accounts=rows)]})
+    out = path.with_name("out.csv")
+    export(path, out)
+    assert [row[COLUMNS.index("bio")] for row in read_csv(out)[1:]] == texts
+    assert [row[2] for row in read_csv(out)[1:]] == texts
 
 
 @all_formats

@@ -5,6 +5,7 @@ be taken for a formula unless that is asked for.
 """
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -18,7 +19,9 @@ from ._models import Account, AccountMetrics
 Row = tuple[Any, ...]
 """The values of a row, in the order of its columns."""
 
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_SIGNS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫")  # noqa: RUF001 - some spreadsheets read the wide ones
+_SEPARATORS = ("\t", "\r", "\n")
+_UNSEEN = frozenset("CMZ")  # control, format, combining, white space
 
 _NAMES = (
     *("handle", "display_name", "followers", "following", "posts", "verified"),
@@ -66,7 +69,7 @@ def write_cells(row: Row, *, raw: bool = False) -> list[str]:
     An apostrophe stands before what a spreadsheet would take for a formula, unless `raw`.
     """
     cells = list(map(_write_cell, row))
-    return cells if raw else list(map(_guard, cells))
+    return cells if raw else list(map(guard_cell, cells))
 
 
 def _write_cell(value: Any) -> str:
@@ -79,8 +82,17 @@ def _write_cell(value: Any) -> str:
     return format_time(value) if isinstance(value, datetime) else str(value)
 
 
-def _guard(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA_SIGNS) else cell
+def guard_cell(cell: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    if cell[:1].isalnum() or not cell:  # as nearly all are
+        return cell
+    is_formula = cell.startswith(_SEPARATORS) or _find_first_seen(cell) in _FORMULA_SIGNS
+    return f"'{cell}" if is_formula else cell
+
+
+def _find_first_seen(cell: str) -> str:
+    """Find the first character that shows: what stands before it a reader may drop."""
+    return next((sign for sign in cell if unicodedata.category(sign)[0] not in _UNSEEN), "")
 
 
 class _Lines(list[str]):

@@ -8,9 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tiktok_following._json import write_line
-
-from ._output import OutputFailedError
+from ._output import OutputFailedError, format_lines
 
 SUFFIX = ".part"
 RESCUED = ".rescued-"
@@ -47,7 +45,7 @@ class JsonlFile:
             OutputFailedError: The system says why.
         """
         try:
-            self._file.write(b"".join(map(write_line, values)))
+            self._file.write(format_lines(values, is_terminal=self._file.isatty()))
             self._file.flush()
         except OSError as error:
             raise OutputFailedError(_explain(self.name, error)) from None

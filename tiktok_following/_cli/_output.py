@@ -8,6 +8,7 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from tiktok_following._json import write_line
@@ -24,6 +25,14 @@ class OutputClosed(Exception):  # noqa: N818 - whoever reads the output has enou
 
 class OutputFailedError(Exception):
     """Standard output cannot be written."""
+
+
+def format_lines(values: Iterable[Any], *, is_terminal: bool) -> bytes:
+    """Write each value as a line of JSON, which does no harm to a terminal."""
+    lines: Iterator[bytes] = map(write_line, values)
+    if is_terminal:
+        lines = (clean_json(line.decode()[:-1]).encode() + b"\n" for line in lines)
+    return b"".join(lines)
 
 
 class Output:
@@ -66,10 +75,7 @@ class Output:
 
     def write_json(self, *values: Any) -> None:
         """Write each value as a line of JSON, harmless on a terminal; raises as `write`."""
-        lines = list(map(write_line, values))
-        if self.is_terminal:
-            lines = [clean_json(line.decode()[:-1]).encode() + b"\n" for line in lines]
-        self.write(b"".join(lines))
+        self.write(format_lines(values, is_terminal=self.is_terminal))
 
     def check_reader(self) -> None:
         """Look whether a pipe's reader went away, where the system can tell without writing.

@@ -10,6 +10,7 @@ import attrs
 
 from tiktok_following._client import FollowingClient
 from tiktok_following._errors import FollowingError
+from tiktok_following._fields import shorten
 from tiktok_following._models import FollowingPage
 from tiktok_following._pagination import FollowingPager
 from tiktok_following._status import LookupStatus, Status
@@ -135,7 +136,7 @@ class Reading:
     def _say_end(self, state: _List, status: Status | None) -> None:
         """Say what the rows do not: that there are none and why, or that there are more."""
         if status != LookupStatus.FOUND:
-            unknown = f"{status!r}, a status this version does not know"
+            unknown = f"'{shorten(str(status))}', a status this version does not know"
             self.messages.say(f"{state.handle}: {_STATUSES.get(status, unknown)}")
         elif state.is_complete and not state.accounts and self.plan.cursor is None:
             self.messages.say(f"{state.handle}: follows nobody")

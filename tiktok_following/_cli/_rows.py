@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
-from tiktok_following._columns import ACCOUNT_COLUMNS, format_records, make_row, write_cells
+from tiktok_following._columns import (
+    ACCOUNT_COLUMNS,
+    format_records,
+    guard_cell,
+    make_row,
+    write_cells,
+)
 from tiktok_following._models import Account
 
 from ._output import Output
@@ -63,5 +69,5 @@ class CsvRows:
         records, self._header = self._header, []
         records += [write_cells(make_row(source_handle, account)) for account in accounts]
         if self._output.is_terminal:
-            records = [list(map(clean, record)) for record in records]
+            records = [[guard_cell(clean(cell)) for cell in record] for record in records]
         self._output.write(format_records(records).encode())

@@ -8,24 +8,37 @@ import unicodedata
 
 _FORMAT = "Cf"
 _MEANINGLESS = frozenset({"Cn", "Co", "Cs"})
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs that show nothing
+_JOINERS = frozenset("\u034f\u17b4\u17b5")
+_MOST_MARKS = 4
+"""Marks on one letter. More of them are no writing, and are drawn over the lines around."""
 
 
 def clean(text: str) -> str:
     """Make a text for people harmless and its width certain.
 
-    Control characters and unusual white space become spaces; what is invisible is dropped (format
-    characters such as bidi overrides and joiners, and variation selectors); what has no meaning of
-    its own becomes the replacement character.
+    Control characters, unusual white space and blank letters become spaces; what is invisible is
+    dropped (format characters such as bidi overrides and joiners, and variation selectors), and so
+    are marks piled upon marks; what has no meaning of its own becomes the replacement character.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_clean_character, text))
+    cleaned = "".join(map(_clean_character, text))
+    marks = 0
+    kept: list[str] = []
+    for character in cleaned:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _clean_character(character: str) -> str:
     if character.isprintable():
-        is_selector = "VARIATION SELECTOR" in unicodedata.name(character, "")
-        return "" if is_selector else character
+        if character in _BLANKS:
+            return " "
+        name = unicodedata.name(character, "")
+        return "" if character in _JOINERS or "VARIATION SELECTOR" in name else character
     category = unicodedata.category(character)
     if category == _FORMAT:
         return ""
