@@ -4,11 +4,18 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tiktok_following import FollowingClient, RetryPolicy
 from tiktok_following.sandbox import Sandbox
 
 pytest_plugins = ["pytester", "tiktok_following.pytest_plugin"]
+
+# The suite looks at the same examples each time; `--hypothesis-profile=long` at many new ones.
+_SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large)
+settings.register_profile("suite", deadline=None, derandomize=True, suppress_health_check=_SLOW)
+settings.register_profile("long", deadline=None, max_examples=20_000, suppress_health_check=_SLOW)
+settings.load_profile("suite")
 
 MakeClient = Callable[..., FollowingClient]
 
