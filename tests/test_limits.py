@@ -251,6 +251,22 @@ def test_patience_after_a_pause_ends_step_by_step() -> None:
     assert limit.allowed == START
 
 
+def test_without_answers_never_more_than_twenty_go_after_a_pause() -> None:
+    limit = find_ceiling(100)
+    limit.refuse(10.0, 10.0, 80)
+    for _ in range(100):
+        limit.lose_patience()
+    assert limit.allowed == START < limit.limit
+
+
+def test_after_patience_was_lost_an_answer_lets_one_more_go() -> None:
+    limit = find_ceiling(100)
+    limit.refuse(10.0, 10.0, 80)
+    limit.lose_patience()
+    limit.answer(20.0, 15.0)
+    assert limit.allowed == 3
+
+
 def test_after_a_refusal_one_goes_first_then_twenty_then_one_more_each() -> None:
     limit = find_ceiling(100)
     limit.refuse(10.0, 10.0, 80)
@@ -304,6 +320,13 @@ def test_a_lone_probe_that_is_refused_cuts_nothing() -> None:
     assert limit.limit == before
 
 
+def test_a_refused_probe_cuts_nothing_while_many_are_still_under_way() -> None:
+    limit = find_ceiling(100)
+    limit.refuse(10.0, 10.0, 80)
+    limit.refuse(12.0, 11.0, 60)  # one was sent after the pause, 59 before it
+    assert (limit.limit, limit.allowed) == (64, 1)
+
+
 def test_no_growth_in_the_cooldown() -> None:
     limit = find_ceiling(64, now=100.0)
     for now in (100.0, 101.0, 100.0 + COOLDOWN - 0.001):
@@ -320,7 +343,7 @@ def test_it_returns_to_just_under_the_refused_level_and_stays() -> None:
     assert limit.limit == int(64 * PROBE_CUT)
 
 
-@pytest.mark.parametrize(("ceiling", "step"), [(40, 1), (64, 2), (200, 5), (400, 10)])
+@pytest.mark.parametrize(("ceiling", "step"), [(40, 1), (60, 2), (64, 2), (200, 5), (400, 10)])
 def test_it_probes_one_step_per_interval(ceiling: int, step: int) -> None:
     limit = find_ceiling(ceiling)
     serve_round(limit, COOLDOWN)
@@ -350,21 +373,21 @@ def test_a_second_refusal_before_a_clean_round_cuts_by_a_fifth_again() -> None:
     assert limit.limit == 64
 
 
-@pytest.mark.parametrize("ceiling", [1, 2, 3, 5, 10, 20, 40, 100])
-def test_it_doubles_again_once_clearly_above(ceiling: int) -> None:
-    limit, now, doubled = AdaptiveLimit(500), 0.0, False
-    limit.refuse(now, now, ceiling)
+@pytest.mark.parametrize(
+    ("ceiling", "first"),
+    [(2, 5), (3, 6), (5, 8), (20, 23), (40, 43), (41, 44), (60, 65), (100, 107)],
+)
+def test_it_doubles_again_once_clearly_above(ceiling: int, first: int) -> None:
+    limit, now, doubled = find_ceiling(ceiling), 0.0, list[int]()
     while limit.limit < 500 and now < 600:
         now += 0.5
-        come_back(limit, now)
         before = limit.limit
         serve_round(limit, now)
-        if limit.limit == before * 2 and before > ceiling:
-            doubled = True
-            assert before > ceiling * CLEARLY_ABOVE
-        elif before >= ceiling and not doubled:
+        if limit.limit in {before * 2, 500} and before > ceiling:
+            doubled.append(before)
+        elif before >= ceiling:
             assert limit.limit - before <= max(1, round(ceiling / 40))
-    assert doubled
+    assert doubled[0] == first > max(ceiling * CLEARLY_ABOVE, ceiling + 2)
     assert limit.limit == 500
 
 
@@ -537,18 +560,19 @@ seeds = pytest.mark.parametrize("seed", SEEDS)
 @seeds
 def test_it_gets_most_of_what_a_server_can_do(seed: int) -> None:
     events = simulate(180, lambda _: 40, seed=seed)
-    assert rate_of(events, 60, 180, 40 / 0.3) >= 0.85
+    assert rate_of(events, 60, 180, 40 / 0.3) >= 0.91  # 0.85 is promised, of a real server
     assert refused_part(events, 60, 180) < 0.03
     assert refused_part(events, 0, 60) < 0.03
 
 
-@seeds
-def test_it_finds_a_ceiling_that_moved_up(seed: int) -> None:
-    events = simulate(200, lambda now: 40 if now < 100 else 120, seed=seed)
-    best = 120 / 0.3
-    assert max(rate_of(events, at, at + 10, best) for at in range(100, 151)) >= 0.8
-    assert rate_of(events, 160, 200, best) >= 0.8
-    assert refused_part(events, 100, 200) < 0.03
+@pytest.mark.parametrize("moved_at", range(100, 130, 3))
+def test_it_finds_a_ceiling_that_moved_up(moved_at: int) -> None:
+    """Wherever between two probes it moves; a real server has five seconds more."""
+    events = simulate(moved_at + 80, lambda now: 40 if now < moved_at else 120, seed=moved_at)
+    best, within = 120 / 0.3, moved_at + 55
+    assert max(rate_of(events, at, at + 10, best) for at in range(moved_at, within - 9)) >= 0.85
+    assert rate_of(events, within, moved_at + 80, best) >= 0.85
+    assert refused_part(events, moved_at, moved_at + 80) < 0.03
 
 
 @seeds

@@ -13,9 +13,9 @@ START = 20
 """Requests in flight to begin with, and the most after a pause before growing further."""
 COOLDOWN = 2.0
 """Seconds after a cut without growth."""
-PROBE_INTERVAL = 6.0
+PROBE_INTERVAL = 3.0
 """Seconds between two steps beyond what is known to work."""
-PATIENCE = 6.0
+PATIENCE = 12.0
 """How many times what the last recovery took passes before the first such step after it."""
 FIRST_CUT = 0.8
 """What is left of the limit after a refusal at a level not known before."""
@@ -186,7 +186,7 @@ class AdaptiveLimit:
         if level is None:
             grown = self.limit * 2
         elif self.limit < int(level * PROBE_CUT):
-            grown = min(self.limit * 2, int(level * PROBE_CUT))
+            grown = int(level * PROBE_CUT)
         elif now >= max(
             self._grown_at + PROBE_INTERVAL,
             self._since + max(PROBE_INTERVAL, PATIENCE * self._lost),
