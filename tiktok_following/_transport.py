@@ -8,11 +8,13 @@ a GET again when a kept-alive connection drops is off.
 import asyncio
 import time
 import warnings
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, hdrs
+from aiohttp.connector import Connection
 from yarl import URL  # aiohttp's own type for URLs
 
 from ._config import ApiKey, Timeout, is_loopback
@@ -101,6 +103,27 @@ def _make_transport_error(
     may_tell = may_tell or key.redact(shown) != shown
     made.__cause__ = aiohttp.ClientError(detail) if may_tell else drop_frames(error)
     return made
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Gives no connection that answered unasked.
+
+    aiohttp takes what came over an idle connection for the answer to the next request: the page of
+    another handle, kept under the name of this one.
+    """
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Connection:
+        """Give a connection over which nothing came yet; raise before anything is sent."""
+        connection = await super().connect(req, traces, timeout)
+        if connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            raise aiohttp.ClientConnectionError("something came before it was asked for")
+        return connection
 
 
 class Transport(ProcessBound):
@@ -197,7 +220,7 @@ class Transport(ProcessBound):
             raise ClientClosedError("the client is closed")
         if self._session is None:
             self._session = ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),  # the throttle's slots are the limit
+                connector=_Connector(limit=0),  # the throttle's slots are the limit
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers if self._are_headers_in_session else None,
                 proxy=self._proxy,
