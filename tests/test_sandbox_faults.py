@@ -318,6 +318,21 @@ def test_a_body_cannot_be_truncated_to_nothing_less_or_all_of_it(part: float) ->
         faults.truncated(part)
 
 
+@pytest.mark.parametrize("billed", [False, True])
+async def test_any_bytes_can_be_written_in_place_of_an_answer(
+    billed: bool, sandbox: Sandbox, read: Reader
+) -> None:
+    sandbox.script(
+        faults.wire(b"HTTP/1.0 200 Fine\r\n\r\nthat is all", billed=billed),
+        faults.wire(b"no HTTP\r\n\r\n", billed=billed),
+    )
+    assert await read() == b"that is all"
+    with pytest.raises(aiohttp.ClientResponseError, match="400"):
+        await read()
+    assert [record.status for record in sandbox.requests] == [None, None]
+    assert sandbox.credits_charged == 2 * billed
+
+
 async def test_a_slow_answer_is_billed_before_its_first_byte(
     sandbox: Sandbox, read: Reader
 ) -> None:

@@ -14,10 +14,13 @@ _LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 """``struct linger`` that makes closing a socket send RST."""
 
 
-def drop(request: web.BaseRequest, *, reset: bool = False) -> web.StreamResponse:
-    """Close the connection without a byte; aiohttp finds nothing to write the result to."""
+def drop(
+    request: web.BaseRequest, *, reset: bool = False, last_words: bytes | None = None
+) -> web.StreamResponse:
+    """Close the connection without an answer; aiohttp finds nothing to write the result to."""
     transport = request.transport
     if transport is not None:
+        transport.write(last_words or b"")
         if reset:
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)

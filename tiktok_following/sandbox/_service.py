@@ -109,8 +109,8 @@ class Service:
         if fault.gate is not None:
             await self.waits.until(fault.gate.arrive())
         await self.waits.sleep(fault.delay)
-        if fault.drop == "after":
-            return drop(request, reset=fault.reset)
+        if fault.drop == "after" or fault.wire is not None:
+            return drop(request, reset=fault.reset, last_words=fault.wire)
         if request.transport is not None:
             record.status = answer.status
         return await deliver(request, answer, fault, self.waits)

@@ -66,6 +66,9 @@ class Fault:
     cut: float = 1.0
     """Part of the body, 0 to 1, after which the connection is closed in mid-body."""
 
+    wire: bytes | None = None
+    """Written in place of an answer, then the connection is closed; None means an answer."""
+
 
 def _replace(name: str, answer: Answer, *, billed: bool | None) -> Fault:
     billed = answer.status == HTTPStatus.OK if billed is None else billed
@@ -239,6 +242,11 @@ def truncated(part: float = 0.5, *, billed: bool = True) -> Fault:
     if not 0 <= part < 1:
         raise ValueError(f"part must be at least 0 and below 1, got {part!r}")
     return Fault(name="truncated", billed=billed, cut=part)
+
+
+def wire(data: bytes, *, billed: bool = True) -> Fault:
+    """Process the request, then write these bytes, whether they are HTTP or not, and close."""
+    return Fault(name="wire", billed=billed, wire=data)
 
 
 def slow(
