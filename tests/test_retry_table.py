@@ -1,15 +1,12 @@
-"""Every row of the retry table, billed and not, alone and among fifty: attempts and the ledger.
+"""When a page is tried again, waits or gives up, and what that costs.
 
-What must always hold: charged ≤ the server's truth ≤ charged + at risk, and at risk is exactly the
-number of attempts nobody knows about.
+What becomes of each fault alone is in test_fault_matrix.py.
 """
 
 import asyncio
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -18,202 +15,19 @@ from conftest import QUICK_RETRY, MakeClient
 from tiktok_following import (
     AuthenticationError,
     BadRequestError,
-    ConnectError,
     DeadlineExceededError,
     FollowingClient,
     InsufficientCreditsError,
     LookupFailedError,
-    NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
-    RequestError,
-    RequestTimeoutError,
-    ResponseDecodeError,
     RetryPolicy,
     ServerError,
     ServiceUnavailableError,
-    Timeout,
-    TransportError,
     Usage,
 )
 from tiktok_following.sandbox import Fault, Gate, Sandbox, faults
 
 MANY = 50
-SHORT_READ = Timeout(read=0.2)  # longer than a busy machine takes for an honest answer
-
-
-def break_shape(body: dict[str, Any]) -> dict[str, Any]:
-    body["data"]["totalAccounts"] = "12"
-    return body
-
-
-def hide_price(body: dict[str, Any]) -> dict[str, Any]:
-    del body["meta"]["creditsCharged"]
-    return body
-
-
-@attrs.frozen
-class Row:
-    """A fault, and what must become of a page that meets it on every attempt."""
-
-    name: str
-    make: Callable[[], Fault]
-    error: type[RequestError]
-    attempts: int
-    at_risk: int = 0
-    charged: int = 0
-    options: dict[str, Any] = attrs.field(factory=dict)
-
-
-AMBIGUOUS = [
-    Row("drop before reading", faults.drop_before, TransportError, 2, 2),
-    Row("reset before reading", lambda: faults.drop_before(reset=True), TransportError, 2, 2),
-    Row("drop after reading, billed", faults.drop_after, TransportError, 2, 2),
-    Row("drop, not billed", lambda: faults.drop_after(billed=False), TransportError, 2, 2),
-    Row("reset after reading", lambda: faults.drop_after(reset=True), TransportError, 2, 2),
-    Row("truncated body", faults.truncated, TransportError, 2, 2),
-    Row("truncated, not billed", lambda: faults.truncated(billed=False), TransportError, 2, 2),
-    Row(
-        "read timeout",
-        lambda: faults.slow(5),
-        RequestTimeoutError,
-        2,
-        2,
-        options={"timeout": SHORT_READ},
-    ),
-    Row(
-        "read timeout in the body",
-        lambda: faults.slow(between=5),
-        RequestTimeoutError,
-        2,
-        2,
-        options={"timeout": SHORT_READ},
-    ),
-    Row("500", lambda: faults.status(500), ServerError, 2, 2),
-    Row("500, billed", lambda: faults.status(500, billed=True), ServerError, 2, 2),
-    Row("502", lambda: faults.status(502), LookupFailedError, 2, 2),
-    Row("502, billed", lambda: faults.status(502, billed=True), LookupFailedError, 2, 2),
-    Row("502 HTML", faults.html, LookupFailedError, 2, 2),
-    Row("504 empty", lambda: faults.empty(504), ServerError, 2, 2),
-    Row("520 HTML", lambda: faults.html(520), ServerError, 2, 2),
-    Row("521", lambda: faults.html(521), ServerError, 2, 2),
-    Row("524, billed", lambda: faults.html(524, billed=True), ServerError, 2, 2),
-]
-FINAL = [
-    Row("400", lambda: faults.status(400), BadRequestError, 1),
-    Row("401", lambda: faults.status(401), AuthenticationError, 1),
-    Row("403", lambda: faults.status(403), PermissionDeniedError, 1),
-    Row("404", lambda: faults.status(404), NotFoundError, 1),
-    Row("malformed JSON", faults.malformed, ResponseDecodeError, 1, at_risk=1),
-    Row("HTML 200", lambda: faults.html(200), ResponseDecodeError, 1, at_risk=1),
-    Row("empty 200", lambda: faults.empty(200), ResponseDecodeError, 1, at_risk=1),
-    Row(
-        "wrong shape that tells its price",
-        lambda: faults.reshaped(break_shape),
-        ResponseDecodeError,
-        1,
-        charged=1,
-    ),
-    Row(
-        "wrong shape without a price",
-        lambda: faults.reshaped(hide_price),
-        ResponseDecodeError,
-        1,
-        at_risk=1,
-    ),
-    Row("redirect", lambda: faults.status(302, location="http://x.test/"), RequestError, 1, 1),
-]
-ROWS = AMBIGUOUS + FINAL
-
-
-def check_books(usage: Usage, sandbox: Sandbox) -> None:
-    assert usage.credits_charged <= sandbox.credits_charged
-    assert sandbox.credits_charged <= usage.credits_charged + usage.credits_at_risk
-    assert usage.credits_reserved == 0
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-async def test_a_fault_that_stays_is_raised_after_the_attempts_of_its_row(
-    make_client: MakeClient, sandbox: Sandbox, row: Row
-) -> None:
-    client = make_client(**row.options)
-    sandbox.script(*(row.make() for _ in range(row.attempts)))
-    with pytest.raises(row.error) as caught:
-        await client.following_page("nasa")
-    error, usage = caught.value, client.usage
-    assert (error.handle, error.cursor, error.attempts) == ("nasa", None, row.attempts)
-    assert error.may_be_charged == (row.at_risk > 0 or row.charged > 0)
-    assert sandbox.faults_left == 0
-    assert len(sandbox.requests) == usage.attempts == row.attempts
-    assert (usage.credits_charged, usage.credits_at_risk) == (row.charged, row.at_risk)
-    assert (usage.requests, usage.retries) == (1, row.attempts - 1)
-    assert usage.outcomes == {row.error.__name__: 1} or row.name == "redirect"
-    check_books(usage, sandbox)
-    assert len((await client.following_page("nasa")).accounts) == 30
-
-
-@pytest.mark.parametrize("row", AMBIGUOUS, ids=lambda row: row.name)
-async def test_a_fault_that_passes_costs_one_credit_at_risk(
-    make_client: MakeClient, sandbox: Sandbox, row: Row
-) -> None:
-    client = make_client(**row.options)
-    sandbox.script(row.make())
-    page = await client.following_page("nasa")
-    usage = client.usage
-    assert len(page.accounts) == 30
-    assert (usage.credits_charged, usage.credits_at_risk, usage.attempts) == (1, 1, 2)
-    check_books(usage, sandbox)
-
-
-@pytest.mark.parametrize("row", AMBIGUOUS, ids=lambda row: row.name)
-async def test_ambiguous_retries_can_be_turned_off(
-    make_client: MakeClient, sandbox: Sandbox, row: Row
-) -> None:
-    client = make_client(**row.options, retry=RetryPolicy(ambiguous_retries=0))
-    sandbox.script(row.make())
-    with pytest.raises(row.error):
-        await client.following_page("nasa")
-    assert client.usage.credits_at_risk == len(sandbox.requests) == 1
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-async def test_the_books_are_exact_among_fifty_tasks(
-    make_client: MakeClient, sandbox: Sandbox, row: Row
-) -> None:
-    client = make_client(**row.options, max_concurrency=MANY)
-    sandbox.script_by(lambda request: row.make() if request.number % 2 else None)
-    results = await asyncio.gather(
-        *(client.following_page(f"user{number}") for number in range(MANY)), return_exceptions=True
-    )
-    failed = [result for result in results if isinstance(result, BaseException)]
-    assert {type(error) for error in failed} <= {row.error} or row.name == "redirect"
-    usage = client.usage
-    served = MANY - len(failed)
-    assert usage.credits_charged == served + len(failed) * row.charged
-    assert usage.credits_at_risk == (usage.attempts - served) * (row.at_risk // row.attempts)
-    assert usage.attempts == len(sandbox.requests)
-    assert client.throttle.in_flight == client.throttle.waiting == 0
-    check_books(usage, sandbox)
-
-
-@pytest.fixture
-async def refused_url() -> AsyncIterator[str]:
-    """An address of this machine that nobody listens on."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
-
-
-async def test_what_was_not_sent_is_tried_four_times_and_costs_nothing(
-    make_client: MakeClient, refused_url: str
-) -> None:
-    client = make_client(base_url=refused_url)
-    with pytest.raises(ConnectError, match="no connection") as caught:
-        await client.following_page("nasa")
-    assert (caught.value.attempts, caught.value.may_be_charged) == (4, False)
-    assert (client.usage.attempts, client.usage.credits_at_risk) == (4, 0)
-    assert caught.value.__cause__ is not None
-    assert client.usage.seconds_waited > 0
 
 
 @pytest.mark.parametrize("error", [503, 429])

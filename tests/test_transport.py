@@ -1,15 +1,13 @@
 """The transport's promises, on real sockets: one request each, nothing followed or inflated."""
 
 import asyncio
-import socket
-import ssl
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from conftest import MakeClient
+from doors import deaf_door, make_self_signed
 from raw_server import Connection, RawServer, respond, serve
 
 from tiktok_following import (
@@ -183,10 +181,8 @@ async def test_a_host_that_does_not_exist_is_not_sent_to(make_client: MakeClient
     assert client.usage.credits_at_risk == 0
 
 
-async def test_a_certificate_nobody_signed_is_not_sent_to(
-    make_client: MakeClient, self_signed: ssl.SSLContext
-) -> None:
-    async with serve(answer_once_then_drop, self_signed) as server:
+async def test_a_certificate_nobody_signed_is_not_sent_to(make_client: MakeClient) -> None:
+    async with serve(answer_once_then_drop, make_self_signed()) as server:
         client = make_client(base_url=server.base_url, retry=ONCE)
         with pytest.raises(ConnectError, match="Certificate"):
             await client.following_page("nasa")
@@ -203,36 +199,11 @@ async def test_a_server_without_tls_is_not_sent_to(make_client: MakeClient) -> N
     assert client.usage.credits_at_risk == 0
 
 
-@pytest.fixture
-def deaf_url() -> Iterator[str]:
-    """An address that neither accepts nor refuses: its queue of connections is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        clients = [socket.socket() for _ in range(8)]
-        for client in clients:
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        for client in clients:
-            client.close()
-
-
-async def test_a_connect_timeout_is_not_sent_and_costs_nothing(
-    make_client: MakeClient, deaf_url: str
-) -> None:
-    client = make_client(base_url=deaf_url, timeout=Timeout(connect=0.04), retry=ONCE)
-    with pytest.raises(ConnectError, match="imeout") as caught:
-        await client.following_page("nasa")
-    assert (caught.value.may_be_charged, client.usage.credits_at_risk) == (False, 0)
-
-
-async def test_a_deadline_while_connecting_costs_nothing(
-    make_client: MakeClient, deaf_url: str
-) -> None:
-    client = make_client(base_url=deaf_url, deadline=0.04)
-    with pytest.raises(DeadlineExceededError) as caught:
-        await client.following_page("nasa")
+async def test_a_deadline_while_connecting_costs_nothing(make_client: MakeClient) -> None:
+    async with deaf_door(0) as door:
+        client = make_client(base_url=door.base_url, deadline=0.04)
+        with pytest.raises(DeadlineExceededError) as caught:
+            await client.following_page("nasa")
     assert (caught.value.may_be_charged, client.usage.credits_at_risk) == (False, 0)
 
 
@@ -464,11 +435,3 @@ async def test_a_client_made_outside_a_loop_works_inside(sandbox: Sandbox) -> No
     )
     async with client:
         assert (await client.following_page("nasa")).accounts
-
-
-@pytest.fixture(scope="module")
-def self_signed() -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that nobody signed, made for these tests alone."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(Path(__file__).parent / "self_signed.pem")
-    return context
