@@ -21,7 +21,7 @@ FLOORS = [
     {"_structure"},
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
-    {"_retry", "_throttle", "_deadline", "_turns", "_transport"},
+    {"_retry", "_throttle", "_deadline", "_turns", "_transport", "_call"},
     {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally"},
     {"_store", "_engine"},
     {"_session", "_export", "_buyer", "_connection"},

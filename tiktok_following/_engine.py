@@ -10,11 +10,12 @@ from typing import TypeVar
 
 from aiohttp import ClientSession
 
+from ._call import Parse
 from ._config import ApiKey, Options
 from ._ledger import Ledger
 from ._limits import AdaptiveLimit, NoLimit, RetryQuota
 from ._models import Balance, FollowingPage
-from ._pipeline import Parse, Pipeline
+from ._pipeline import Pipeline
 from ._throttle import Throttle
 from ._transport import Transport
 from ._wire import Request, build_following_request, parse_balance_response

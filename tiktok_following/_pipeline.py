@@ -6,19 +6,16 @@ ends it. A success never meets tenacity.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from random import Random
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-import attrs
-
+from ._call import Call, Parse
 from ._config import ApiKey, Options
 from ._deadline import Deadline, Deadlines
 from ._errors import (
     APIError,
     BudgetExceededError,
     ClientClosedError,
-    DeadlineExceededError,
     InsufficientCreditsError,
     RequestError,
     TransportError,
@@ -34,7 +31,6 @@ from ._wire import STATUS_OK, Request, Response, is_refusal, parse_following_res
 
 _logger = logging.getLogger("tiktok_following")
 T = TypeVar("T")
-Parse = Callable[[Request, Response, ApiKey], T]
 
 MIN_PAUSE = 0.01
 """Seconds: a refusal always pauses, so that not even a server saying 0 is asked in a tight loop."""
@@ -42,32 +38,6 @@ JITTER = 0.1
 """Up to this part of a pause is added by chance, so that clients do not come back together."""
 MAX_JITTER = 1.0
 """Seconds: the most that is added."""
-
-
-@attrs.define(eq=False)
-class _Call(Generic[T]):
-    """One request on its way, through all its attempts."""
-
-    request: Request
-    parse: Parse[T]
-    throttle: Throttle
-    quota: RetryQuota
-    ledger: Ledger
-    options: Options
-    deadline: Deadline
-    cost: Callable[[T], int] = lambda _: 0
-    """Tells the credits that an answer says it cost."""
-    attempts: int = 0
-    failed: RequestError | None = None
-    """How the last attempt ended."""
-    is_admitted: bool = False
-    """Whether the latest error is that of an attempt, and not of the wait for one."""
-    sent_at: float = float("-inf")
-    """When the last attempt was sent, by the throttle's clock."""
-    pause: float = 0.0
-    """Seconds that the last refusal asked to wait."""
-    is_at_risk: bool = False
-    """Whether an attempt so far may have been charged."""
 
 
 class Pipeline:
@@ -115,9 +85,7 @@ class Pipeline:
         """
         deadline = Deadline(self._deadlines, options.deadline)
         quota = self._quota
-        call = _Call(
-            request, _parse_page, self._pages, quota, ledger, options, deadline, _read_cost
-        )
+        call = Call(request, _parse_page, self._pages, quota, ledger, options, deadline, _read_cost)
         try:
             page, body = await self._send(call)
         except BaseException as error:
@@ -129,14 +97,14 @@ class Pipeline:
     async def send_free(self, request: Request, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `send_page`."""
         deadline = Deadline(self._deadlines, options.deadline)
-        call = _Call(request, parse, self._free, self._free_quota, Ledger(), options, deadline)
+        call = Call(request, parse, self._free, self._free_quota, Ledger(), options, deadline)
         return await self._send(call)
 
     def close(self) -> None:
         """Leave nothing behind, once nothing is under way."""
         self._deadlines.close()
 
-    async def _send(self, call: _Call[T]) -> T:
+    async def _send(self, call: Call[T]) -> T:
         try:
             try:
                 return await self._attempt(call)
@@ -150,12 +118,12 @@ class Pipeline:
             raise
         except asyncio.CancelledError:
             if call.deadline.is_over:
-                raise _make_deadline_error(call) from call.failed
+                raise call.make_deadline_error() from call.failed
             raise
         finally:
             call.deadline.end()
 
-    async def _retry(self, call: _Call[T], failed: RequestError) -> T:
+    async def _retry(self, call: Call[T], failed: RequestError) -> T:
         async def sleep(seconds: float) -> None:
             await call.throttle.back_off(call.ledger, seconds)
             call.ledger.count_wait(seconds)
@@ -164,7 +132,7 @@ class Pipeline:
             failed, lambda: self._attempt(call), lambda error: _may_retry(call, error)
         )
 
-    async def _attempt(self, call: _Call[T]) -> T:
+    async def _attempt(self, call: Call[T]) -> T:
         """Make one attempt; a retry that the budget has no room for is the failure before it."""
         call.is_admitted = False
         try:
@@ -174,14 +142,14 @@ class Pipeline:
         except RequestError as error:
             if isinstance(error, BudgetExceededError) and call.failed is not None:
                 raise call.failed from call.failed.__cause__
-            raise _annotate(error, call) from None
+            raise call.annotate(error) from None
         call.is_admitted = True
         call.attempts += 1
         if call.attempts > 1:
             call.ledger.count_retry()
         return await self._spend(call, permit)
 
-    async def _wait(self, call: _Call[T]) -> Permit:
+    async def _wait(self, call: Call[T]) -> Permit:
         """Wait until it may go, within the deadline if the options count that."""
         max_wait = call.options.retry.max_retry_after
         left = None if call.options.counts_waiting else call.deadline.hold()
@@ -191,7 +159,7 @@ class Pipeline:
             if left is not None:
                 call.deadline.go_on(left)
 
-    async def _spend(self, call: _Call[T], permit: Permit) -> T:
+    async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
         sending = Sending()
         call.sent_at = permit.sent_at
@@ -211,7 +179,7 @@ class Pipeline:
                 error.may_be_charged = False
             call.is_at_risk |= error.may_be_charged
             charged, at_risk = _count_cost(error, permit)
-            call.failed = _annotate(error, call)
+            call.failed = call.annotate(error)
             self._hear(call, permit, error)
             raise
         except BaseException:
@@ -223,7 +191,7 @@ class Pipeline:
         finally:
             call.throttle.settle(permit, charged=charged, at_risk=at_risk)
 
-    def _hear(self, call: _Call[T], permit: Permit, error: RequestError) -> None:
+    def _hear(self, call: Call[T], permit: Permit, error: RequestError) -> None:
         """Let the throttle know what an error says about everybody's requests."""
         _logger.debug("attempt %d: %s", call.attempts, error)
         if isinstance(error, InsufficientCreditsError) and call.throttle is self._pages:
@@ -241,7 +209,7 @@ class Pipeline:
             call.throttle.approve(permit, is_good=not is_retryable(error))
 
 
-def _may_retry(call: _Call[T], error: BaseException) -> bool:
+def _may_retry(call: Call[T], error: BaseException) -> bool:
     """Tell whether an error is that of an attempt, and of a kind and a pause to wait for."""
     if not call.is_admitted or not is_retryable(error):
         return False
@@ -262,21 +230,3 @@ def _count_cost(error: RequestError, permit: Permit) -> tuple[int, int]:
     if charged is not None:
         return charged, 0
     return 0, permit.reserved if error.may_be_charged else 0
-
-
-def _annotate(error: RequestError, call: _Call[T]) -> RequestError:
-    """Tell an error which request it is about."""
-    error.handle, error.cursor = call.request.handle, call.request.cursor
-    error.attempts = call.attempts
-    error.sent_at = call.sent_at
-    return error
-
-
-def _make_deadline_error(call: _Call[T]) -> DeadlineExceededError:
-    waited = "waiting to be sent" if call.attempts == 0 else f"after {call.attempts} attempts"
-    text = f"no answer within the deadline of {call.options.deadline:g} s, {waited}"
-    if call.failed is not None:
-        text += f"; the last failure: {call.failed.message}"
-    error = DeadlineExceededError(text, may_be_charged=call.is_at_risk)
-    _annotate(error, call)
-    return error

@@ -1,0 +1,67 @@
+"""One call on its way through all its attempts: what is known of it so far.
+
+The law: state alone; `_pipeline` moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+
+from ._config import ApiKey, Options
+from ._errors import DeadlineExceededError, RequestError
+from ._ledger import Ledger
+from ._limits import RetryQuota
+from ._wire import Request, Response
+
+if TYPE_CHECKING:
+    from ._deadline import Deadline
+    from ._throttle import Throttle
+
+T = TypeVar("T")
+Parse = Callable[[Request, Response, ApiKey], T]
+
+
+@attrs.define(eq=False)
+class Call(Generic[T]):
+    """One request on its way, through all its attempts."""
+
+    request: Request
+    parse: Parse[T]
+    throttle: Throttle
+    quota: RetryQuota
+    ledger: Ledger
+    options: Options
+    deadline: Deadline
+    cost: Callable[[T], int] = lambda _: 0
+    """Tells the credits that an answer says it cost."""
+    attempts: int = 0
+    failed: RequestError | None = None
+    """How the last attempt ended."""
+    is_admitted: bool = False
+    """Whether the latest error is that of an attempt, and not of the wait for one."""
+    sent_at: float = float("-inf")
+    """When the last attempt was sent, by the throttle's clock."""
+    pause: float = 0.0
+    """Seconds that the last refusal asked to wait."""
+    is_at_risk: bool = False
+    """Whether an attempt so far may have been charged."""
+
+    def annotate(self, error: RequestError) -> RequestError:
+        """Tell an error which request it is about."""
+        error.handle, error.cursor = self.request.handle, self.request.cursor
+        error.attempts = self.attempts
+        error.sent_at = self.sent_at
+        return error
+
+    def make_deadline_error(self) -> DeadlineExceededError:
+        """Make the error of a call whose deadline is over."""
+        waited = "waiting to be sent" if self.attempts == 0 else f"after {self.attempts} attempts"
+        text = f"no answer within the deadline of {self.options.deadline:g} s, {waited}"
+        if self.failed is not None:
+            text += f"; the last failure: {self.failed.message}"
+        error = DeadlineExceededError(text, may_be_charged=self.is_at_risk)
+        self.annotate(error)
+        return error
