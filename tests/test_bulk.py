@@ -1,6 +1,7 @@
 """What a run over many handles promises: each handle's outcome, bounded work, one end."""
 
 import asyncio
+import functools
 import gc
 import itertools
 import logging
@@ -1040,6 +1041,16 @@ async def test_a_progress_callback_that_fails_breaks_no_run(
         assert len(await read(run)) == 40
     assert calls == 1
     assert "on_progress failed" in caplog.text
+
+
+async def test_a_progress_callback_that_nobody_would_await_is_refused(
+    client: FollowingClient,
+) -> None:
+    async def show(_: RunProgress) -> None: ...
+
+    for given in (show, functools.partial(show), "print"):
+        with pytest.raises(ConfigurationError, match="on_progress is"):
+            client.following_many(SHORT, on_progress=given)  # type: ignore[arg-type]
 
 
 async def test_an_input_whose_wait_is_cancelled_is_no_complete_run(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import attrs
 
-from ._config import Options, RunOptions, make_origin
+from ._config import Options, RunOptions, check_callback, make_origin
 from ._crew import Crew
 from ._engine import Engine
 from ._errors import ConfigurationError
@@ -53,6 +53,7 @@ class FollowingRun:
             raise ConfigurationError("handles are many: a list of texts, not one text")
         if store is not None and not run.dedupe:
             raise ConfigurationError("a store holds each handle once, dedupe=False cannot be")
+        check_callback("on_progress", on_progress)
         self._engine = engine
         self._feed = Feed(handles, dedupe=run.dedupe and store is None)
         self._options = options

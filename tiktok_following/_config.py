@@ -4,6 +4,7 @@ The law: a setting that cannot work is a `ConfigurationError` before anything is
 key is nothing that anybody can read by accident.
 """
 
+import inspect
 import ipaddress
 import sys
 from enum import Enum
@@ -145,6 +146,21 @@ def check_number(
         is_huge = isinstance(value, int) and value.bit_length() > 128  # noqa: PLR2004 - str() may refuse
         shown = "a huge one" if is_huge else repr(value)
         raise ConfigurationError(f"{name} must be {kind} {'>' if above else '≥'} {low}: {shown}")
+
+
+def check_callback(name: str, value: Any) -> None:
+    """Check a function of the user's, which is called and not awaited; `None` is none.
+
+    Raises:
+        ConfigurationError: It cannot be called, or calling it gives something to be awaited.
+    """
+    if value is None:
+        return
+    if not callable(value):
+        raise ConfigurationError(f"{name} is a function, not {type(value).__name__}")
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+    if any(is_kind(it) for is_kind in kinds for it in (value, type(value).__call__)):
+        raise ConfigurationError(f"{name} is called, not awaited: def, not async def")
 
 
 def _positive(_: Any, attribute: Any, value: float) -> None:
