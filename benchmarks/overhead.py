@@ -21,9 +21,10 @@ import orjson
 from tiktok_following import FollowingClient, FollowingPage, RetryPolicy, Timeout
 from tiktok_following._config import ApiKey, Options
 from tiktok_following._ledger import Ledger
-from tiktok_following._limits import AdaptiveLimit, RetryQuota
+from tiktok_following._limits import AdaptiveLimit, Pause, RetryQuota
 from tiktok_following._pipeline import Pipeline
 from tiktok_following._throttle import Throttle
+from tiktok_following._watch import Watch
 from tiktok_following._wire import Request, Response, parse_following_response
 
 ROUNDS = 41
@@ -67,6 +68,7 @@ class Stocked:
     def __init__(self) -> None:
         self.transport = Answered()
         self.pages = make_throttle()
+        self.watch = Watch()
         self._page = parse_following_response(REQUEST, RESPONSE, KEY)
 
     async def buy(self, *_: object, **__: object) -> tuple[FollowingPage, bytes]:
@@ -76,7 +78,7 @@ class Stocked:
 
 def make_throttle() -> Throttle:
     """Make the throttle of a client."""
-    return Throttle(AdaptiveLimit(WORKERS), time.monotonic)
+    return Throttle(AdaptiveLimit(WORKERS), time.monotonic, Pause())
 
 
 def make_pipeline() -> Pipeline:
@@ -90,6 +92,7 @@ def make_pipeline() -> Pipeline:
         quota=RetryQuota(500),
         free_quota=RetryQuota(500),
         chance=random.Random(),
+        watch=Watch(),
     )
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import logging
 import re
 import subprocess
 import sys
@@ -30,6 +31,14 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         monkeypatch.setenv("SOCIALFETCH_API_KEY", running.api_key)
         monkeypatch.setenv("SOCIALFETCH_BASE_URL", running.base_url)
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    logger = logging.getLogger("tiktok_following")
+    yield
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
 
 
 def test_the_readme_has_something_of_each_kind() -> None:

@@ -15,6 +15,7 @@ from raw_server import Connection, respond, serve
 
 from tiktok_following import (
     ConnectError,
+    Event,
     FollowingClient,
     FollowingError,
     RequestError,
@@ -92,13 +93,18 @@ FAULTS = [
 async def test_no_failure_shows_the_key(
     sandbox: Sandbox, fault: faults.Fault, logged: pytest.LogCaptureFixture
 ) -> None:
+    told: list[Event] = []
     sandbox.add_key(KEY, 100)
-    async with make(sandbox.base_url) as client:
+    async with make(sandbox.base_url, on_event=told.append) as client:
         sandbox.script(fault)
         with pytest.raises(FollowingError) as caught:
             await client.following_page("nasa")
         assert_hidden(caught.value)
     assert HIDDEN not in logged.text
+    assert told
+    for thing in (*told, *map(vars, logged.records), *(event.to_dict() for event in told)):
+        assert HIDDEN not in repr(thing)
+    assert HIDDEN.encode() not in pickle.dumps(told)
 
 
 async def test_no_dead_connection_shows_the_key(logged: pytest.LogCaptureFixture) -> None:

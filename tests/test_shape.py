@@ -18,10 +18,10 @@ PACKAGE = Path(tiktok_following.__file__).parent
 FLOORS = [
     {"_version", "_errors", "_fields", "_frames", "_json"},
     {"_forks", "_store_errors", "_reader", "_status", "_handles", "_config"},
-    {"_structure"},
+    {"_structure", "_events"},
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
-    {"_retry", "_throttle", "_deadline", "_turns", "_transport", "_call"},
+    {"_retry", "_throttle", "_deadline", "_turns", "_transport", "_call", "_watch"},
     {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally"},
     {"_store", "_engine"},
     {"_session", "_export", "_buyer", "_connection"},
@@ -45,6 +45,7 @@ PURE = {
     "_status",
     "_handles",
     "_config",
+    "_events",
     "_models",
     "_lookups",
     "_outcomes",
@@ -182,6 +183,7 @@ def test_every_error_and_model_is_public() -> None:
         "_models",
         "_status",
         "_config",
+        "_events",
         "_lookups",
         "_outcomes",
     ):
@@ -215,7 +217,15 @@ def run_python(code: str) -> str:
 def test_importing_the_package_imports_nothing_it_may_not_need() -> None:
     code = "import sys, tiktok_following; tiktok_following.FollowingClient; print(*sys.modules)"
     loaded = set(run_python(code).split())
-    assert not loaded & {"typer", "rich", "sqlite3", "pyarrow", "aiohttp.web", "pytest"}
+    assert not loaded & {
+        "typer",
+        "rich",
+        "sqlite3",
+        "pyarrow",
+        "aiohttp.web",
+        "pytest",
+        "opentelemetry",
+    }
     assert not any(name.startswith("tiktok_following.sandbox") for name in loaded)
 
 

@@ -16,7 +16,7 @@ from tiktok_following._errors import (
     ServiceUnavailableError,
 )
 from tiktok_following._ledger import Ledger, Permit
-from tiktok_following._limits import AdaptiveLimit, NoLimit
+from tiktok_following._limits import AdaptiveLimit, NoLimit, Pause
 from tiktok_following._throttle import Throttle
 
 REFUSAL = ServiceUnavailableError("busy", status_code=503)
@@ -41,7 +41,7 @@ class Time:
 
 def make(limit: int = 1) -> tuple[Throttle, Time]:
     time = Time()
-    return Throttle(AdaptiveLimit(limit), time), time
+    return Throttle(AdaptiveLimit(limit), time, Pause()), time
 
 
 async def test_who_came_first_goes_first() -> None:
@@ -340,7 +340,7 @@ async def test_a_timer_that_fires_early_waits_for_the_rest() -> None:
 
 
 async def test_the_free_lane_has_no_slots() -> None:
-    throttle = Throttle(NoLimit(), Time())
+    throttle = Throttle(NoLimit(), Time(), Pause())
     permits = [await throttle.admit(Ledger(), PATIENCE) for _ in range(500)]
     assert throttle.state.in_flight == 500
     for permit in permits:
@@ -522,7 +522,7 @@ def test_whatever_happens_nothing_is_left_behind_and_no_budget_overshot(
 
     async def run() -> None:
         time = Time()
-        throttle = Throttle(AdaptiveLimit(limit), time)
+        throttle = Throttle(AdaptiveLimit(limit), time, Pause())
         root = Ledger(max_credits=sum(budgets) // 2 + 1)
         ledgers = [Ledger(root, max_credits=budget) for budget in budgets]
 

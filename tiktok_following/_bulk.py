@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
+from copy import copy
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -15,6 +16,7 @@ from ._config import Options, RunOptions, check_callback, make_origin
 from ._crew import Crew
 from ._engine import Engine
 from ._errors import ConfigurationError
+from ._events import RunEnded
 from ._feed import Feed, Handles
 from ._ledger import Ledger
 from ._models import FollowingPage, Usage
@@ -198,6 +200,7 @@ class FollowingRun:
     def _watch(self) -> None:
         if self._crew is not None and self._crew.is_over and not self._ended_at:
             self._ended_at = time.monotonic()
+            self._engine.watch.tell(self._make_end())
         if self._on_progress is None:
             return
         try:
@@ -205,6 +208,23 @@ class FollowingRun:
         except Exception:
             _logger.exception("on_progress failed, and is not called again")
             self._on_progress = None
+
+    def _make_end(self) -> RunEnded:
+        summary, progress = self.summary, self.progress
+        return RunEnded(
+            stopped_by=summary.stopped_by,
+            error=copy(summary.error),
+            done=progress.done,
+            failed=progress.failed,
+            unfinished=progress.unfinished,
+            skipped=progress.skipped,
+            from_store=progress.from_store,
+            pages=progress.pages,
+            accounts=progress.accounts,
+            credits_charged=progress.usage.credits_charged,
+            credits_at_risk=progress.usage.credits_at_risk,
+            seconds=progress.seconds,
+        )
 
     def _end(self, reason: StoppedBy) -> None:
         if self._crew is None:

@@ -26,6 +26,7 @@ from ._config import (
 )
 from ._connection import Connection
 from ._engine import Engine
+from ._events import Event
 from ._handles import parse_handle
 from ._ledger import Ledger
 from ._models import Balance, FollowingPage, Identity
@@ -54,6 +55,9 @@ class FollowingClient(Connection):
         session: Your own aiohttp session, used and never closed; its pool must not be smaller than
             `max_concurrency`. `None` makes one when first needed.
         trust_env: Use the proxy that the environment names.
+        on_event: Called with every `Event` as it happens, here and in the clients made from this
+            one; `None` means nobody listens. It is called on the event loop, so it should be quick,
+            and what it raises is logged and goes no further.
 
     Raises:
         ConfigurationError: No key, or a setting that cannot work.
@@ -73,6 +77,7 @@ class FollowingClient(Connection):
         max_credits: int | None = None,
         session: ClientSession | None = None,
         trust_env: bool = False,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
         # Rebound at once: no frame of ours holds the key as a text that shows itself.
         api_key = ApiKey(api_key) if isinstance(api_key, str) else api_key
@@ -89,6 +94,7 @@ class FollowingClient(Connection):
             max_concurrency=max_concurrency,
             retry_quota=retry.retry_quota,
             trust_env=trust_env,
+            on_event=on_event,
         )
         self._base_url = url
 

@@ -180,7 +180,6 @@ class Crew:
             self.is_over = True
             watch()
             self.outbox.close()
-            _logger.info("the run ended: %s", self.stopped_by or "complete")
 
     async def _close_store(self, session: StoreSession) -> None:
         try:

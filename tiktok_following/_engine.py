@@ -12,12 +12,14 @@ from aiohttp import ClientSession
 
 from ._call import Parse
 from ._config import ApiKey, Options
+from ._events import PageFetched
 from ._ledger import Ledger
-from ._limits import AdaptiveLimit, NoLimit, RetryQuota
+from ._limits import AdaptiveLimit, NoLimit, Pause, RetryQuota
 from ._models import Balance, FollowingPage
 from ._pipeline import Pipeline
 from ._throttle import Throttle
 from ._transport import Transport
+from ._watch import OnEvent, Watch
 from ._wire import Request, build_following_request, parse_balance_response
 
 T = TypeVar("T")
@@ -33,9 +35,10 @@ class Engine:
         max_concurrency: The most pages in flight.
         retry_quota: Retry tokens of the pages, and again of the free routes.
         trust_env: Use the proxy that the environment names.
+        on_event: Hears what happens; `None` if nobody does.
 
     Raises:
-        ConfigurationError: The session cannot serve.
+        ConfigurationError: The session cannot serve, or `on_event` cannot be called.
     """
 
     def __init__(
@@ -47,14 +50,18 @@ class Engine:
         max_concurrency: int,
         retry_quota: int,
         trust_env: bool,
+        on_event: OnEvent | None,
     ) -> None:
         self.base_url = base_url
         self.max_concurrency = max_concurrency
         self.transport = Transport(
             key, base_url=base_url, session=session, min_pool=max_concurrency, trust_env=trust_env
         )
-        self.pages = Throttle(AdaptiveLimit(max_concurrency), time.monotonic)
-        self._free = Throttle(NoLimit(), time.monotonic)
+        self.watch = Watch(on_event)
+        tell = self.watch.tell
+        limit = AdaptiveLimit(max_concurrency, tell)
+        self.pages = Throttle(limit, time.monotonic, Pause(tell))
+        self._free = Throttle(NoLimit(), time.monotonic, Pause(tell))
         self._pipeline = Pipeline(
             key,
             self.transport,
@@ -63,6 +70,7 @@ class Engine:
             quota=RetryQuota(retry_quota),
             free_quota=RetryQuota(retry_quota),
             chance=Random(),  # noqa: S311 - jitter is no secret
+            watch=self.watch,
         )
 
     async def buy(
@@ -71,12 +79,16 @@ class Engine:
         """Buy one page; give it with its body. Raises as `Pipeline.send_page`."""
         self.transport.open()
         request = build_following_request(self.base_url, handle, cursor, trim=trim)
+        if self.watch.is_on:
+            return await self._buy_watched(request, ledger, options)
         return await self._pipeline.send_page(request, ledger, options)
 
     async def ask(self, path: str, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `buy`."""
         self.transport.open()
-        return await self._pipeline.send_free(Request(self.base_url + path), parse, options)
+        request = Request(self.base_url + path)
+        with self.watch.call(request):
+            return await self._pipeline.send_free(request, parse, options)
 
     async def ask_balance(self, options: Options) -> Balance:
         """Ask how many credits there are; with some, paging goes on after a 402."""
@@ -96,3 +108,25 @@ class Engine:
         self._free.close()
         self._pipeline.close()
         await self.transport.close()
+
+    async def _buy_watched(
+        self, request: Request, ledger: Ledger, options: Options
+    ) -> tuple[FollowingPage, bytes]:
+        began = time.monotonic()
+        with self.watch.call(request):
+            page, body = await self._pipeline.send_page(request, ledger, options)
+            self.watch.tell(
+                PageFetched(
+                    handle=page.handle,
+                    cursor=page.cursor,
+                    next_cursor=page.next_cursor,
+                    status=page.status,
+                    accounts=len(page.accounts),
+                    total=page.total,
+                    credits_charged=page.credits_charged,
+                    cached=page.cached,
+                    request_id=page.request_id,
+                    seconds=time.monotonic() - began,
+                )
+            )
+        return page, body

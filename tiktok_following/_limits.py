@@ -4,10 +4,14 @@ The law: time comes in as `now`, seconds of any clock that never goes back, and 
 """
 
 import sys
+from collections.abc import Callable
 
 import attrs
 
 from ._errors import APIError
+from ._events import Event, LimitChanged, Paused
+
+Tell = Callable[[Event], None]
 
 START = 20
 """Requests in flight to begin with, and the most after a pause before growing further."""
@@ -23,6 +27,8 @@ PROBE_CUT = 0.95
 """What is left of it after a refusal that a probe met."""
 SLOW_PROBE = 5.0
 """Seconds after which, coming back from a pause, one more may go though none was answered."""
+NEWS = 1.0
+"""Seconds: a pause is told again when it ends so much later; all in flight may lengthen it."""
 CLEARLY_ABOVE = 1.05
 """How far beyond the refused level the ceiling must have moved to be searched for again."""
 
@@ -41,10 +47,21 @@ class ThrottleState:
     """Seconds until the shared pause ends, 0 without one."""
 
 
-class Pause:
-    """Until when nothing may be sent. It only ever moves later."""
+def _ignore(_: Event) -> None:
+    pass
 
-    def __init__(self) -> None:
+
+class Pause:
+    """Until when nothing may be sent. It only ever moves later.
+
+    Args:
+        tell: Hears when one begins, and when its end has moved by `NEWS`.
+    """
+
+    def __init__(self, tell: Tell = _ignore) -> None:
+        self._tell = tell
+        self._told = float("-inf")
+        """The end that was told last."""
         self.until = float("-inf")
         self.seconds = 0.0
         self.reason: APIError | None = None
@@ -61,10 +78,14 @@ class Pause:
         """
         if now >= self.until:
             self.streak += 1
+            self._told = float("-inf")
         if now + seconds + jitter > self.until:
             self.until = now + seconds + jitter
             self.seconds = seconds
             self.reason = reason
+            if self.until >= self._told + NEWS:
+                self._told = self.until
+                self._tell(Paused(seconds=seconds + jitter, error=reason))
 
     def remaining(self, now: float) -> float:
         """Seconds left, 0 when there is no pause."""
@@ -100,10 +121,12 @@ class AdaptiveLimit:
 
     Args:
         maximum: The most in flight, ever.
+        tell: Hears when it is another.
     """
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, tell: Tell = _ignore) -> None:
         self.maximum = maximum
+        self._tell = tell
         self.limit = min(START, maximum)
         self._level: int | None = None
         """The number in flight that was last refused; `None` while looking for it."""
@@ -166,7 +189,7 @@ class AdaptiveLimit:
             level = min(self.limit, in_flight)
             cut = PROBE_CUT if self._level is not None and self._was_clean else FIRST_CUT
             self._level = level
-            self.limit = max(1, int(level * cut))
+            self._change(max(1, int(level * cut)))
         self._since = now
         self._ramp = 1
         self._was_clean = False
@@ -195,7 +218,12 @@ class AdaptiveLimit:
         else:
             return
         self._grown_at = now
-        self.limit = min(grown, self.maximum)
+        self._change(min(grown, self.maximum))
+
+    def _change(self, limit: int) -> None:
+        before, self.limit = self.limit, limit
+        if limit != before:
+            self._tell(LimitChanged(limit=limit, before=before))
 
     def _begin_round(self) -> None:
         self._left = self.limit

@@ -6,6 +6,8 @@ ends it. A success never meets tenacity.
 
 import asyncio
 import logging
+import time
+from copy import copy
 from random import Random
 from typing import TypeVar
 
@@ -16,10 +18,13 @@ from ._errors import (
     APIError,
     BudgetExceededError,
     ClientClosedError,
+    FollowingError,
     InsufficientCreditsError,
     RequestError,
+    ResponseDecodeError,
     TransportError,
 )
+from ._events import AttemptFinished, RetryScheduled
 from ._ledger import Ledger, Permit
 from ._limits import RetryQuota
 from ._models import FollowingPage
@@ -27,6 +32,7 @@ from ._retry import Retries, is_retryable
 from ._throttle import Throttle
 from ._transport import Sending, Transport
 from ._turns import Turns
+from ._watch import Watch
 from ._wire import STATUS_OK, Request, Response, is_refusal, parse_following_response
 
 _logger = logging.getLogger("tiktok_following")
@@ -51,6 +57,7 @@ class Pipeline:
         quota: Retry tokens of the pages.
         free_quota: Retry tokens of the free routes.
         chance: Where jitter comes from.
+        watch: Who looks at attempts and retries.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Pipeline:
         quota: RetryQuota,
         free_quota: RetryQuota,
         chance: Random,
+        watch: Watch,
     ) -> None:
         self._key = key
         self._transport = transport
@@ -71,6 +79,7 @@ class Pipeline:
         self._quota = quota
         self._free_quota = free_quota
         self._chance = chance
+        self._watch = watch
         self._deadlines = Deadlines()
         self._turns = Turns()
 
@@ -125,6 +134,15 @@ class Pipeline:
 
     async def _retry(self, call: Call[T], failed: RequestError) -> T:
         async def sleep(seconds: float) -> None:
+            self._watch.tell(
+                RetryScheduled(
+                    handle=call.request.handle,
+                    cursor=call.request.cursor,
+                    attempt=call.attempts + 1,
+                    seconds=seconds,
+                    error=copy(call.failed or failed),
+                )
+            )
             await call.throttle.back_off(call.ledger, seconds)
             call.ledger.count_wait(seconds)
 
@@ -147,6 +165,8 @@ class Pipeline:
         call.attempts += 1
         if call.attempts > 1:
             call.ledger.count_retry()
+        if self._watch.is_on or _logger.isEnabledFor(logging.DEBUG):
+            return await self._spend_watched(call, permit)
         return await self._spend(call, permit)
 
     async def _wait(self, call: Call[T]) -> Permit:
@@ -191,9 +211,48 @@ class Pipeline:
         finally:
             call.throttle.settle(permit, charged=charged, at_risk=at_risk)
 
+    async def _spend_watched(self, call: Call[T], permit: Permit) -> T:
+        """Do as `_spend`, and tell how it ended."""
+        was_at_risk, call.is_at_risk = call.is_at_risk, False
+        began = time.monotonic()
+        with self._watch.attempt(call.request, call.attempts):
+            try:
+                answer = await self._spend(call, permit)
+            except BaseException as error:
+                cost = 0, permit.reserved if call.is_at_risk else 0
+                if isinstance(error, RequestError):
+                    cost = _count_cost(error, permit)
+                self._tell_attempt(call, began, error, cost)
+                raise
+            else:
+                self._tell_attempt(call, began, None, (call.cost(answer), 0))
+                return answer
+            finally:
+                call.is_at_risk |= was_at_risk
+
+    def _tell_attempt(
+        self, call: Call[T], began: float, failure: BaseException | None, cost: tuple[int, int]
+    ) -> None:
+        error = copy(failure) if isinstance(failure, FollowingError) else None
+        is_read = failure is None or isinstance(failure, ResponseDecodeError)
+        charged, at_risk = (0, 0) if call.throttle is self._free else cost
+        self._watch.tell(
+            AttemptFinished(
+                url=call.request.url,
+                handle=call.request.handle,
+                cursor=call.request.cursor,
+                attempt=call.attempts,
+                seconds=time.monotonic() - began,
+                status_code=STATUS_OK if is_read else getattr(error, "status_code", None),
+                error=error,
+                is_cancelled=failure is not None and error is None,
+                credits_charged=charged,
+                credits_at_risk=at_risk,
+            )
+        )
+
     def _hear(self, call: Call[T], permit: Permit, error: RequestError) -> None:
         """Let the throttle know what an error says about everybody's requests."""
-        _logger.debug("attempt %d: %s", call.attempts, error)
         if isinstance(error, InsufficientCreditsError) and call.throttle is self._pages:
             self._pages.stop_spending(permit, error)
         if isinstance(error, APIError) and is_refusal(error):
@@ -202,7 +261,6 @@ class Pipeline:
                 seconds = call.options.retry.backoff(call.throttle.refusals)
             call.pause = seconds = max(seconds, MIN_PAUSE)
             jitter = self._chance.uniform(0.0, min(seconds * JITTER, MAX_JITTER))
-            _logger.info("the API asked to wait, for %.3g s", seconds)
             call.throttle.refuse(permit, seconds, error, jitter)
         elif not isinstance(error, TransportError):
             call.throttle.note_answer()

@@ -37,12 +37,13 @@ class Throttle:
     Args:
         limit: How many may be in flight.
         clock: Seconds that never go back.
+        pause: Until when nobody may send.
     """
 
-    def __init__(self, limit: AdaptiveLimit, clock: Callable[[], float]) -> None:
+    def __init__(self, limit: AdaptiveLimit, clock: Callable[[], float], pause: Pause) -> None:
         self._limit = limit
         self._clock = clock
-        self._pause = Pause()
+        self._pause = pause
         self._in_flight = 0
         self._waiting = 0
         self._tickets = count()
