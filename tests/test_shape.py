@@ -30,7 +30,7 @@ FLOORS = [
     {"_bulk"},
     {"_client"},
     {"__init__"},
-    {"_cli", "pytest_plugin"},
+    {"_cli", "pytest_plugin", "otel"},
     {"__main__"},
 ]
 PURE = {
@@ -67,6 +67,7 @@ HOMES = {
     "rich": {"_cli"},
     "sqlite3": STORE,
     "pytest": {"pytest_plugin"},
+    "opentelemetry": {"otel"},
 }
 
 
