@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,9 +22,11 @@ FLOORS = [
     {"_structure", "_events"},
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
-    {"_retry", "_throttle", "_deadline", "_turns", "_transport", "_call", "_watch"},
+    {"_pool", "_deadline", "_turns"},
+    {"_retry", "_throttle", "_transport", "_call", "_watch"},
     {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally"},
-    {"_store", "_engine"},
+    {"_opening", "_engine"},
+    {"_store"},
     {"_session", "_export", "_buyer", "_connection"},
     {"_walk"},
     {"_crew"},
@@ -54,9 +57,9 @@ PURE = {
     "_ledger",
     "_limits",
 }
-STORE = {"_schema", "_writer", "_store", "_session"}
+STORE = {"_schema", "_opening", "_writer", "_store", "_session"}
 HOMES = {
-    "aiohttp": {"_transport", "_engine", "_client", "sandbox"},
+    "aiohttp": {"_pool", "_transport", "_engine", "_client", "sandbox"},
     "yarl": {"_transport"},
     "attrs": None,
     "cattrs": {"_structure"},
@@ -100,6 +103,14 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_readme_names_every_file_on_its_floor() -> None:
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", README.read_text(), re.MULTILINE)
+    rows = [(floor, re.findall(r"`(\w+)(?:\.py|/)`", files)) for floor, files in rows]
+    named = {int(floor): set(files) for floor, files in rows if files}
+    assert named == dict(enumerate(FLOORS))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

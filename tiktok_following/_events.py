@@ -15,7 +15,7 @@ from ._errors import FollowingError
 from ._status import Status
 
 if TYPE_CHECKING:
-    from ._outcomes import StoppedBy
+    from ._status import StoppedBy
 
 
 @attrs.frozen(kw_only=True)

@@ -14,19 +14,10 @@ from typing import NamedTuple
 from ._fields import JsonObject
 from ._lookups import Lookup
 from ._models import FollowingPage, Usage
+from ._opening import StoreReader, open_for_reading, refuse_what_is_foreign, resolve_path
 from ._schema import check_fixed, check_store, create_store, format_now
 from ._status import LookupState, StoppedBy
-from ._store import (
-    LOOKUP_COLUMNS,
-    StoreReader,
-    iter_pages,
-    make_key,
-    make_lookup,
-    open_for_reading,
-    read_cursors,
-    refuse_what_is_foreign,
-    resolve_path,
-)
+from ._store import LOOKUP_COLUMNS, iter_pages, make_key, make_lookup, read_cursors
 from ._version import __version__
 from ._writer import StoreWriter
 

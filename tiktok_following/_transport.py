@@ -8,19 +8,14 @@ a GET again when a kept-alive connection drops is off.
 import asyncio
 import time
 import warnings
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, hdrs
-from aiohttp.connector import Connection
 from yarl import URL  # aiohttp's own type for URLs
 
-from ._config import ApiKey, Timeout, is_loopback
+from ._config import ApiKey, Timeout
 from ._errors import (
     ClientClosedError,
-    ConfigurationError,
     ConnectError,
     RequestTimeoutError,
     ResponseDecodeError,
@@ -29,6 +24,7 @@ from ._errors import (
 )
 from ._forks import ProcessBound
 from ._frames import drop_frames
+from ._pool import Pool, check_session, find_proxy
 from ._version import __version__
 from ._wire import STATUS_OK, Response, clean
 
@@ -105,27 +101,6 @@ def _make_transport_error(
     return made
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Gives no connection that answered unasked.
-
-    aiohttp takes what came over an idle connection for the answer to the next request: the page of
-    another handle, kept under the name of this one.
-    """
-
-    async def connect(
-        self,
-        req: ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
-    ) -> Connection:
-        """Give a connection over which nothing came yet; raise before anything is sent."""
-        connection = await super().connect(req, traces, timeout)
-        if connection.protocol is not None and connection.protocol.should_close:
-            connection.close()
-            raise aiohttp.ClientConnectionError("something came before it was asked for")
-        return connection
-
-
 class Transport(ProcessBound):
     """Sends requests over one session, its own or the user's.
 
@@ -159,7 +134,7 @@ class Transport(ProcessBound):
             hdrs.ACCEPT_ENCODING: "gzip, deflate",
             hdrs.USER_AGENT: f"tiktok-following/{__version__}",
         }
-        self._proxy = _find_proxy(base_url) if trust_env else None
+        self._proxy = find_proxy(base_url) if trust_env else None
         # aiohttp shows a session's headers to the proxy too, which must not see the key.
         self._are_headers_in_session = session is None and self._proxy is None
         self._owns_session = session is None
@@ -168,7 +143,7 @@ class Transport(ProcessBound):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
         if session is not None:
-            _check_session(session, min_pool, trust_env=trust_env)
+            check_session(session, min_pool, trust_env=trust_env)
 
     async def send(self, url: str, limits: Timeout, sending: Sending) -> Response:
         """Send one GET and read the whole answer.
@@ -220,7 +195,7 @@ class Transport(ProcessBound):
             raise ClientClosedError("the client is closed")
         if self._session is None:
             self._session = ClientSession(
-                connector=_Connector(limit=0),  # the throttle's slots are the limit
+                connector=Pool(limit=0),  # the throttle's slots are the limit
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers if self._are_headers_in_session else None,
                 proxy=self._proxy,
@@ -300,35 +275,3 @@ async def _read_body(response: ClientResponse) -> bytes:
         text = f"the body has more than {MAX_BODY_BYTES} bytes, decompressed"
         raise ResponseDecodeError(text, may_be_charged=True)
     return bytes(body)
-
-
-def _find_proxy(base_url: str) -> str | None:
-    """Read the environment's proxy for the API; this machine itself is never asked through one."""
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(host):
-        return None
-    proxy = getproxies().get(parts.scheme)
-    if not proxy:
-        return None
-    scheme, separator, _ = proxy.partition("://")
-    if not separator:
-        return f"http://{proxy}"
-    if scheme not in {"http", "https"}:
-        name = f"{parts.scheme}_proxy".upper()
-        raise ConfigurationError(f"{name} names a {scheme} proxy; only http and https are spoken")
-    return proxy
-
-
-def _check_session(session: ClientSession, min_pool: int, *, trust_env: bool) -> None:
-    if trust_env:
-        raise ConfigurationError("trust_env is for the client's own session: set it on yours")
-    connector = session.connector
-    if connector is None or session.closed:
-        raise ConfigurationError("the session is closed")
-    for name, limit in (("limit", connector.limit), ("limit_per_host", connector.limit_per_host)):
-        if 0 < limit < min_pool:
-            raise ConfigurationError(
-                f"the session's pool ({name}={limit}) is smaller than max_concurrency={min_pool}: "
-                "requests would wait in it unseen"
-            )

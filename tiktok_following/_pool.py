@@ -1,0 +1,82 @@
+"""What requests go over: a pool of connections, ours or the user's, and the proxy if there is one.
+
+The law: a pool in which requests wait unseen, and a connection that answered unasked, are no good.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp import ClientRequest, ClientSession
+from aiohttp.connector import Connection
+
+from ._config import is_loopback
+from ._errors import ConfigurationError
+
+
+class Pool(aiohttp.TCPConnector):
+    """Gives no connection that answered unasked.
+
+    aiohttp takes what came over an idle connection for the answer to the next request: the page of
+    another handle, kept under the name of this one.
+    """
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Connection:
+        """Give a connection over which nothing came yet; raise before anything is sent."""
+        connection = await super().connect(req, traces, timeout)
+        if connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            raise aiohttp.ClientConnectionError("something came before it was asked for")
+        return connection
+
+
+def find_proxy(base_url: str) -> str | None:
+    """Read the environment's proxy for the API; this machine itself is never asked through one.
+
+    Raises:
+        ConfigurationError: It is of a kind that is not spoken.
+    """
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    if not proxy:
+        return None
+    scheme, separator, _ = proxy.partition("://")
+    if not separator:
+        return f"http://{proxy}"
+    if scheme not in {"http", "https"}:
+        name = f"{parts.scheme}_proxy".upper()
+        raise ConfigurationError(f"{name} names a {scheme} proxy; only http and https are spoken")
+    return proxy
+
+
+def check_session(session: ClientSession, min_pool: int, *, trust_env: bool) -> None:
+    """See that a session of the user's can serve.
+
+    Args:
+        session: The session.
+        min_pool: Requests that must fit its pool at once.
+        trust_env: Whether our own is to use the environment's proxy.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if trust_env:
+        raise ConfigurationError("trust_env is for the client's own session: set it on yours")
+    connector = session.connector
+    if connector is None or session.closed:
+        raise ConfigurationError("the session is closed")
+    for name, limit in (("limit", connector.limit), ("limit_per_host", connector.limit_per_host)):
+        if 0 < limit < min_pool:
+            raise ConfigurationError(
+                f"the session's pool ({name}={limit}) is smaller than max_concurrency={min_pool}: "
+                "requests would wait in it unseen"
+            )
