@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from contenders import KEY, PATH, Contender, Read, Target, make_read
+from contenders import KEY, PAGES_OF_A_LIST, PATH, Contender, Read, Target, make_read
 
 SPECIFICATION = Path(__file__).parents[1] / "tests" / "openapi.json"
 
@@ -46,6 +46,31 @@ def open_aiohttp_json(target: Target) -> AbstractAsyncContextManager[Read]:
     import json
 
     return open_aiohttp(target, json.loads)
+
+
+@asynccontextmanager
+async def open_aiohttp_lists(target: Target) -> AsyncIterator[Read]:
+    """Open the loop for whole lists: what it holds until a list is read are dicts."""
+    import orjson
+    from aiohttp import ClientSession
+
+    connector = target.make_connector()
+    async with ClientSession(connector=connector, headers={"x-api-key": KEY}) as session:
+
+        async def fetch(handle: str) -> object:
+            accounts: list[object] = []
+            query: dict[str, str] = {}
+            while True:
+                url = target.url + PATH.format(handle)
+                async with session.get(url, params=query) as response:
+                    response.raise_for_status()
+                    data = orjson.loads(await response.read())["data"]
+                accounts += data["accounts"]
+                if not data["page"]["hasMore"]:
+                    return accounts
+                query = {"cursor": data["page"]["nextCursor"]}
+
+        yield make_read(fetch, target.concurrency, PAGES_OF_A_LIST)
 
 
 @asynccontextmanager
@@ -126,6 +151,7 @@ async def open_openai(target: Target) -> AsyncIterator[Read]:
 OTHERS = [
     Contender("bare aiohttp + orjson", open_aiohttp_orjson, needs="aiohttp"),
     Contender("bare aiohttp + json", open_aiohttp_json, needs="aiohttp"),
+    Contender("bare aiohttp, lists", open_aiohttp_lists, "aiohttp", PAGES_OF_A_LIST),
     Contender("httpx2 + json", open_httpx2, needs="httpx2"),
     Contender("httpx + json", open_httpx, needs="httpx"),
     Contender("openapi-python-client", open_generated, needs="openapi_python_client"),
