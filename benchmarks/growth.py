@@ -14,6 +14,8 @@ from pathlib import Path
 
 import attrs
 from contenders import KEY, PAGES_OF_A_LIST
+from measuring import read_peak
+from overhead import make_stocked_client
 from serving import serve
 
 from tiktok_following import FollowingClient
@@ -22,6 +24,7 @@ LATENCY = 0.3
 SLOTS = (50, 100, 250, 500)
 CONCURRENCIES = (1, 4, 16, 64, 250, 500)
 MOST_SLOTS = 500
+MANY = 1_000_000
 
 HEADING = f"{'':28}{'pages/s':>10}{'of the limit':>14}{'CPU µs':>8}{'core busy':>11}"
 
@@ -92,6 +95,21 @@ async def show_growth(url: str, pages: int) -> None:
             print((await reader.read(handles, 64)).format(f"64, {handles:,} handles"), flush=True)
 
 
+async def show_many(handles: int) -> None:
+    """Print what handles take as there are more and more; nothing goes over the network."""
+    print(f"\nsimulated: pages are had at once\n{'':28}{'CPU µs each':>12}{'peak MB':>10}")
+    client, step = make_stocked_client(), handles // 4
+    done, cpu = 0, time.process_time()
+    async with client.following_many(f"handle{number}" for number in range(handles)) as outcomes:
+        async for _ in outcomes:
+            done += 1
+            if done % step == 0:
+                now = time.process_time()
+                micro = (now - cpu) / step * 1e6
+                print(f"{f'up to {done:,} handles':28}{micro:>12.1f}{read_peak():>10.0f}")
+                cpu = now
+
+
 def run(latency: float, show: Callable[[str], object]) -> None:
     """Show something of a server with a latency."""
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder), latency=latency) as served:
@@ -100,12 +118,13 @@ def run(latency: float, show: Callable[[str], object]) -> None:
 
 
 def main() -> None:
-    """Print two tables."""
+    """Print three tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="half a minute, less exact")
     is_quick = parser.parse_args().quick
     run(LATENCY, lambda url: asyncio.run(show_latency(url, 6 if is_quick else 40)))
     run(0.0, lambda url: asyncio.run(show_growth(url, 2000 if is_quick else 10_000)))
+    asyncio.run(show_many(MANY // 10 if is_quick else MANY))
 
 
 if __name__ == "__main__":

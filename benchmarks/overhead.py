@@ -111,11 +111,17 @@ def make_page_sides() -> list[Side]:
     return [read, send]
 
 
+def make_stocked_client() -> FollowingClient:
+    """Make a client whose pages are had at once."""
+    client = FollowingClient(KEY)
+    vars(client)["_engine"] = Stocked()
+    return client
+
+
 def make_handle_sides() -> list[Side]:
     """Give a loop of workers, and a run."""
-    engine: Any = Stocked()
-    client = FollowingClient(KEY)
-    vars(client)["_engine"] = engine
+    client = make_stocked_client()
+    engine = vars(client)["_engine"]
     numbers = itertools.count()
 
     def make_handles() -> list[str]:
