@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import pickle
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from conftest import QUICK_RETRY, MakeClient
 
 from tiktok_following import (
     AttemptFinished,
+    AuthenticationError,
     ClientClosedError,
     ConfigurationError,
     Event,
@@ -40,7 +42,15 @@ from tiktok_following._limits import Pause
 from tiktok_following.sandbox import Fault, Gate, Sandbox, faults
 
 KINDS = {AttemptFinished, RetryScheduled, Paused, LimitChanged, PageFetched, RunEnded}
+LEVELS: dict[type[Event], int] = {
+    AttemptFinished: logging.DEBUG,
+    RetryScheduled: logging.DEBUG,
+    Paused: logging.INFO,
+    LimitChanged: logging.INFO,
+    RunEnded: logging.INFO,
+}
 LOGGER = "tiktok_following"
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MANY = [f"profile{number}" for number in range(60)]
 
 
@@ -180,7 +190,8 @@ async def test_a_hard_way_to_a_page_is_told_step_by_step(
     assert after_refusal.seconds == 0
     assert 0 < after_failure.seconds <= QUICK_RETRY.initial_backoff
     assert isinstance(pause.error, ServiceUnavailableError)
-    assert isinstance(after_failure.error, ServerError)
+    assert isinstance(after_refusal.error, ServiceUnavailableError)
+    assert type(after_failure.error) is ServerError
     assert [it.status_code for it in heard.of(AttemptFinished)] == [503, 500, 200]
     assert [it.credits_at_risk for it in heard.of(AttemptFinished)] == [0, 1, 0]
     assert [it.error and it.error.may_be_charged for it in heard.of(AttemptFinished)] == [
@@ -222,17 +233,33 @@ async def test_what_the_attempts_told_cost_adds_up_to_the_usage(
 
 
 async def test_an_attempt_that_was_given_up_is_told_with_what_it_may_have_cost(
+    watched: FollowingClient, heard: Heard, sandbox: Sandbox
+) -> None:
+    gate = Gate()
+    sandbox.script(faults.status(500), faults.hold(gate))
+    task = asyncio.create_task(watched.with_options(timeout=Timeout()).following_page("nasa"))
+    await gate.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.release()
+    failed, given_up = heard.of(AttemptFinished)
+    assert (failed.is_cancelled, given_up.is_cancelled) == (False, True)
+    assert (given_up.error, given_up.status_code, given_up.credits_at_risk) == (None, None, 1)
+    assert heard.costs() == (0, watched.usage.credits_at_risk) == (0, 2)
+
+
+async def test_an_attempt_whose_deadline_is_over_was_given_up(
     make_client: MakeClient, heard: Heard, sandbox: Sandbox
 ) -> None:
-    client, gate = make_client(on_event=heard, deadline=0.05), Gate()
-    sandbox.script(faults.status(500), faults.hold(gate))
+    gate = Gate()
+    sandbox.script(faults.hold(gate))
     with pytest.raises(TimeoutError):
-        await client.following_page("nasa")
+        await make_client(on_event=heard, deadline=0.05).following_page("nasa")
     gate.release()
-    failed, late = heard.of(AttemptFinished)
-    assert (failed.is_cancelled, late.is_cancelled) == (False, True)
-    assert (late.error, late.status_code, late.credits_at_risk) == (None, None, 1)
-    assert heard.costs() == (0, client.usage.credits_at_risk) == (0, 2)
+    (attempt,) = heard
+    assert isinstance(attempt, AttemptFinished)
+    assert attempt.is_cancelled
 
 
 async def test_an_attempt_cancelled_before_it_was_sent_risks_nothing(
@@ -246,6 +273,36 @@ async def test_an_attempt_cancelled_before_it_was_sent_risks_nothing(
     (attempt,) = heard
     assert isinstance(attempt, AttemptFinished)
     assert (attempt.is_cancelled, attempt.credits_at_risk) == (True, 0)
+
+
+async def test_who_is_heard_fails_as_who_is_not(
+    watched: FollowingClient, heard: Heard, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.status(500), faults.status(401))
+    with pytest.raises(AuthenticationError) as caught:
+        await watched.following_page("nasa")
+    assert caught.value.may_be_charged  # the first attempt may have been
+    last = heard.of(AttemptFinished)[-1].error
+    assert (last.attempts, last.may_be_charged) == (2, False)
+
+
+async def test_an_attempt_does_not_risk_again_what_the_one_before_did(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    session, heard, closing = aiohttp.ClientSession(), Heard(), list[asyncio.Task[None]]()
+
+    def close_before_the_retry(event: Event) -> None:
+        heard(event)
+        if isinstance(event, RetryScheduled):
+            closing.append(asyncio.create_task(session.close()))
+
+    client = make_client(on_event=close_before_the_retry, session=session)
+    sandbox.script(faults.status(500))
+    with pytest.raises(ClientClosedError):
+        await client.following_page("nasa")
+    await asyncio.gather(*closing)
+    assert [it.credits_at_risk for it in heard.of(AttemptFinished)] == [1, 0]
+    assert client.usage.credits_at_risk == 1
 
 
 async def test_an_attempt_on_a_session_that_was_closed_meanwhile_says_so(
@@ -313,9 +370,11 @@ def test_a_pause_is_told_when_it_begins_and_when_it_lasts_a_second_longer() -> N
         told.append((now, event.seconds))
 
     pause = Pause(tell)
-    for now, seconds in ((0, 2), (0.1, 2), (0.5, 2), (0.9, 2.2), (1.5, 0.1), (4, 2), (4.1, 60)):
+    first = ((0, 2), (0.1, 2), (0.5, 2), (0.9, 2.2), (1.5, 0.1))
+    others = ((4, 2), (4.1, 60), (64.2, 0.1), (64.3, 0.1))
+    for now, seconds in (*first, *others):
         pause.begin(now, seconds, reason, 0.05)
-    assert told == [(0, 2.05), (0.9, 2.25), (4, 2.05), (4.1, 60.05)]
+    assert told == [(0, 2.05), (0.9, 2.25), (4, 2.05), (4.1, 60.05), (64.2, 0.1 + 0.05)]
 
 
 async def test_a_growing_limit_and_the_end_of_a_run_are_told(
@@ -335,6 +394,15 @@ async def test_a_growing_limit_and_the_end_of_a_run_are_told(
     assert (end.pages, end.accounts) == (summary.progress.pages, summary.progress.accounts)
     assert (end.credits_charged, end.credits_at_risk) == (usage.credits_charged, 0)
     assert end.pages == len(heard.of(PageFetched)) == heard.costs()[0]
+
+
+async def test_a_limit_that_is_the_most_there_may_be_is_not_told_again(
+    make_client: MakeClient, heard: Heard
+) -> None:
+    client = make_client(on_event=heard, max_concurrency=20)
+    async with client.following_many(MANY, max_pages=1) as run:
+        assert len([outcome async for outcome in run]) == 60
+    assert heard.of(LimitChanged) == []
 
 
 async def test_a_cut_limit_is_told(make_client: MakeClient, heard: Heard, sandbox: Sandbox) -> None:
@@ -386,6 +454,14 @@ async def test_pages_of_a_store_are_not_told_as_bought(
 
 def test_every_kind_of_event_is_known_here() -> None:
     assert {type(event) for event in make_every_kind()} == KINDS == set(Event.__subclasses__())
+
+
+def test_the_readme_names_every_kind_its_level_and_its_fields() -> None:
+    for kind in KINDS:
+        row = rf"^\| `{kind.__name__}` \| (\w*) ?\|.*\| (.*) \|$"
+        ((level, fields),) = re.findall(row, README, re.MULTILINE)
+        assert re.findall(r"`(\w+)`", fields) == [field.name for field in attrs.fields(kind)]
+        assert level == ("" if kind is PageFetched else logging.getLevelName(LEVELS[kind]))
 
 
 @pytest.mark.parametrize("event", make_every_kind(), ids=lambda event: event.name)
@@ -507,13 +583,7 @@ async def test_the_log_says_what_the_listener_hears(
     assert [fields_of(record) for record in records] == [event.to_dict() for event in logged]
     assert [record.getMessage() for record in records] == [str(event) for event in logged]
     levels = {type(event): it.levelno for event, it in zip(logged, records, strict=True)}
-    assert levels == {
-        AttemptFinished: logging.DEBUG,
-        RetryScheduled: logging.DEBUG,
-        Paused: logging.INFO,
-        LimitChanged: logging.INFO,
-        RunEnded: logging.INFO,
-    }
+    assert levels == LEVELS
 
 
 def test_log_lines_are_sentences_for_people() -> None:

@@ -7,7 +7,7 @@ key, an account or a connection.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 class Event:
     """Something that happened inside a client; its class says what. More classes may come."""
 
-    @property
-    def name(self) -> str:
-        """Its class in lower case, such as ``attempt_finished``."""
-        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+    name: ClassVar[str] = "event"
+    """Its class in lower case, such as ``attempt_finished``."""
+
+    def __init_subclass__(cls) -> None:
+        cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     def to_dict(self) -> dict[str, Any]:
         """Give `event`, which is its name, and its fields as plain values.
