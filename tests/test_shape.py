@@ -32,7 +32,9 @@ FLOORS = [
     {"_crew"},
     {"_bulk"},
     {"_client"},
-    {"__init__"},
+    {"__init__", "_loop_thread", "_handle_relay"},
+    {"_waiting"},
+    {"sync"},
     {"_cli", "pytest_plugin", "otel"},
     {"__main__"},
 ]

@@ -178,8 +178,8 @@ class Crew:
             if self._drain_timer is not None:
                 self._drain_timer.cancel()
             self.is_over = True
+            self.outbox.close()  # first: what the user is called with may raise SystemExit
             watch()
-            self.outbox.close()
 
     async def _close_store(self, session: StoreSession) -> None:
         try:

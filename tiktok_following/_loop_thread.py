@@ -1,0 +1,255 @@
+"""A loop on a thread of its own, and others that wait for what it does.
+
+The law: whoever waits can be interrupted, and what was waited for is then ended and not left alone;
+a loop that nobody closed keeps no process alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from ._errors import ClientClosedError, FollowingError, WrongLoopError, WrongProcessError
+from ._forks import ProcessBound
+
+T = TypeVar("T")
+
+_GLANCE = 0.5
+"""Seconds: Windows hands Ctrl-C over between two waits only."""
+_LAST_SECONDS = 5.0
+"""Seconds that closing may take at the end of the process."""
+
+
+class Duties(Protocol):
+    """What the loop needs done on the thread that waits for it."""
+
+    changed: threading.Condition
+    """Notified when there is something to do."""
+
+    def wants(self) -> bool:
+        """Tell whether there is something to do."""
+        ...
+
+    def serve(self) -> None:
+        """Do it."""
+        ...
+
+
+class LoopThread(ProcessBound):
+    """Runs coroutines for threads that wait for them; starts when it is first needed.
+
+    It ends with `close`, with the last reference to it, or with the process.
+
+    Args:
+        close: Awaited on the loop before it ends.
+    """
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._home = _Home(close)
+        self._farewell = weakref.finalize(self, self._home.stop)
+        self._farewell.atexit = False  # then somebody must wait for it: see `_close_all`
+
+    def become_copy(self) -> None:
+        """Leave the loop, whose thread is not here, as it is."""
+        super().become_copy()
+        self._farewell.detach()
+        _homes.discard(self._home)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], duties: Duties | None = None) -> T:
+        """Run a coroutine and wait for what it returns, or raise what it raises.
+
+        An interruption, such as Ctrl-C, cancels it and waits for its end; a second one does not.
+
+        Args:
+            coroutine: What to run.
+            duties: What this thread does in the meantime.
+
+        Raises:
+            ClientClosedError: It is closed, or was meanwhile.
+            WrongLoopError: This is its own thread, which would wait for itself.
+            WrongProcessError: It belongs to the process that this one was forked off.
+        """
+        call = _Call(coroutine, threading.Condition() if duties is None else duties.changed)
+        try:
+            self._check_thread()
+            self._home.post(call.begin)
+            call.wait(duties)
+        except FollowingError:  # not begun
+            coroutine.close()
+            raise
+        except BaseException:
+            self._end(call)
+            raise
+        return call.take_result()
+
+    def _check_thread(self) -> None:
+        self.check_process("client")
+        if self._home.is_here():
+            raise WrongLoopError("a callback of the client would wait for itself: it may not")
+
+    def _end(self, call: _Call[Any]) -> None:
+        """Cancel a call, whether it was begun or not, and wait for its end."""
+        try:
+            self._home.post(call.cancel)
+        except ClientClosedError:  # all calls are being cancelled
+            self._home.join()
+        else:
+            call.wait(None)
+
+    def look(self, read: Callable[[], T]) -> T:
+        """Read something between two steps of the loop, if it runs."""
+
+        async def look() -> T:
+            return read()
+
+        if self._home.is_running:
+            with suppress(ClientClosedError, WrongLoopError, WrongProcessError):
+                return self.run(look())
+        return read()
+
+    def close(self) -> None:
+        """End the loop and wait for its thread; again does nothing.
+
+        Raises:
+            WrongProcessError: It belongs to the process that this one was forked off.
+        """
+        self.check_process("client")
+        self._home.stop()
+        self._home.join()
+
+
+class _Call(Generic[T]):
+    """One coroutine, and the thread that waits for it."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], changed: threading.Condition) -> None:
+        self._coroutine = coroutine
+        self._changed = changed
+        self._task: asyncio.Task[T] | None = None
+        self._is_done = False
+
+    def begin(self) -> None:
+        """Begin, on the loop."""
+        self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        self._task.add_done_callback(self._tell)
+
+    def _tell(self, _: object) -> None:
+        with self._changed:
+            self._is_done = True
+            self._changed.notify_all()
+
+    def wait(self, duties: Duties | None) -> None:
+        """Wait until it is done."""
+        while True:
+            with self._changed:
+                while not (self._is_done or (duties is not None and duties.wants())):
+                    self._changed.wait(_GLANCE)
+            if self._is_done or duties is None:
+                return
+            duties.serve()
+
+    def cancel(self) -> None:
+        """Cancel it, on the loop; nothing of it is done if it was not begun."""
+        if self._task is None:
+            self._coroutine.close()
+            self._tell(self)
+        else:
+            self._task.cancel()
+
+    def take_result(self) -> T:
+        """Give what came of it; raises as `LoopThread.run`."""
+        task = cast("asyncio.Task[T]", self._task)
+        if task.cancelled():
+            raise ClientClosedError("the client was closed meanwhile")
+        return task.result()
+
+
+class _Home:
+    """The loop and its thread, which know nothing of who uses them."""
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+        self._guard = threading.Lock()
+        self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread | None = None
+        self._stop = asyncio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._thread is not None and not self._is_closed
+
+    def is_here(self) -> bool:
+        """Tell whether this is its thread."""
+        return self._thread is threading.current_thread()
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Call something on the loop, started if need be.
+
+        Raises:
+            ClientClosedError: It was stopped.
+        """
+        with self._guard:
+            if self._is_closed:
+                raise ClientClosedError("the client is closed")
+            if self._thread is None:
+                self._loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=self._live, name="following-client", daemon=True)
+                thread.start()
+                self._thread = thread
+                _homes.add(self)
+            self._loop.call_soon_threadsafe(callback)
+
+    def stop(self) -> None:
+        """Take nothing more, and end soon."""
+        with self._guard:
+            if self.is_running:
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._is_closed = True
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, unless this is its own thread."""
+        if self._thread is not None and not self.is_here():
+            self._thread.join(timeout)
+
+    def _live(self) -> None:
+        staying = self._loop.create_task(self._stay())
+        try:
+            while not staying.done():
+                # What ends a program when it is raised on a loop is for whoever waits for it.
+                with suppress(SystemExit, KeyboardInterrupt):
+                    self._loop.run_until_complete(staying)
+        finally:
+            self._loop.close()
+
+    async def _stay(self) -> None:
+        await self._stop.wait()
+        try:
+            await self._close()
+        finally:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._loop.shutdown_asyncgens()
+
+
+_homes: weakref.WeakSet[_Home] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """End what nobody closed, while there is still a Python to do it in."""
+    homes = list(_homes)
+    for home in homes:
+        home.stop()
+    for home in homes:
+        home.join(_LAST_SECONDS)
+
+
+atexit.register(_close_all)
