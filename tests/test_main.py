@@ -31,12 +31,12 @@ def test_the_version_is_shown() -> None:
 def test_help_names_every_command_and_exit_code() -> None:
     result = run("--help")
     assert result.code == 0
-    for word in ("list", "balance", "whoami", "sandbox", "SOCIALFETCH_API_KEY", "130"):
+    for word in ("list", "balance", "whoami", "doctor", "sandbox", "SOCIALFETCH_API_KEY", "130"):
         assert word in result.out
 
 
 def test_there_is_no_option_for_the_key() -> None:
-    for command in ("list", "balance", "whoami"):
+    for command in ("list", "balance", "whoami", "doctor"):
         assert "-key" not in run(command, "--help").out
 
 

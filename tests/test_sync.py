@@ -238,12 +238,12 @@ def test_handles_without_a_length_are_read_on_the_thread_that_waits(
     def read() -> Iterator[str]:
         for number in range(450):
             threads.add(threading.current_thread())
-            yield f"empty.{number % 3}"
+            yield f"some.{number % 3}"
         yield "empty.profile"
 
-    with client.following_many(read(), ordered=True) as run:
+    with client.following_many(read(), ordered=True, max_pages=1) as run:
         handles = [outcome.handle for outcome in run]
-    assert handles == ["empty.0", "empty.1", "empty.2", "empty.profile"]
+    assert handles == ["some.0", "some.1", "some.2", "empty.profile"]
     assert threads == {threading.current_thread()}
 
 
@@ -264,9 +264,9 @@ def test_an_outcome_does_not_wait_for_handles_that_are_not_there_yet(
     def read() -> Iterator[str]:
         for number in range(5):
             answered_before.append(len(answered))
-            yield f"empty.{number}"
+            yield f"some.{number}"
 
-    with client.following_many(read(), concurrency=1) as run:
+    with client.following_many(read(), concurrency=1, max_pages=1) as run:
         for outcome in run:
             answered.append(outcome)
     assert len(answered) == 5
@@ -313,8 +313,8 @@ def test_threads_share_a_client(make: Callable[..., FollowingClient], api: Sandb
 def test_threads_share_a_run_whose_handles_are_read_by_one_at_a_time(
     client: FollowingClient,
 ) -> None:
-    names = (f"empty.{number}" for number in range(300))
-    with client.following_many(names) as run, ThreadPoolExecutor(4) as pool:
+    names = (f"some.{number}" for number in range(300))
+    with client.following_many(names, max_pages=1) as run, ThreadPoolExecutor(4) as pool:
         taken = list(pool.map(lambda _: [outcome.handle for outcome in run], range(4)))
     assert len({handle for part in taken for handle in part}) == 300
 
@@ -358,7 +358,7 @@ def test_handles_that_are_interrupted_while_they_are_read_can_be_read_on(
     client: FollowingClient,
 ) -> None:
     class Handles:
-        left: ClassVar = ["empty.b", KeyboardInterrupt, "empty.a"]
+        left: ClassVar = ["some.b", KeyboardInterrupt, "some.a"]
 
         def __iter__(self) -> Self:
             return self
@@ -371,11 +371,11 @@ def test_handles_that_are_interrupted_while_they_are_read_can_be_read_on(
                 raise KeyboardInterrupt
             return str(given)
 
-    with client.following_many(Handles(), concurrency=1) as run:
-        assert next(run).handle == "empty.a"
+    with client.following_many(Handles(), concurrency=1, max_pages=1) as run:
+        assert next(run).handle == "some.a"
         with pytest.raises(KeyboardInterrupt):
             next(run)
-        assert next(run).handle == "empty.b"
+        assert next(run).handle == "some.b"
         assert list(run) == []
 
 

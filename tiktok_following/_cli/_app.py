@@ -8,6 +8,7 @@ from tiktok_following._version import __version__
 
 from ._balance import balance
 from ._bulk import bulk
+from ._doctor import doctor
 from ._exit import DONE, FAILED, USAGE
 from ._export import export
 from ._list import list_following
@@ -63,6 +64,7 @@ app.command("status", no_args_is_help=True)(status)
 app.command("export", no_args_is_help=True)(export)
 app.command("balance")(balance)
 app.command("whoami")(whoami)
+app.command("doctor", epilog=_EPILOG)(doctor)
 app.command("sandbox")(sandbox)
 
 
