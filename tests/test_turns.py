@@ -1,6 +1,9 @@
 """Answers that came together are read a few in each pass of the loop, in their order."""
 
 import asyncio
+from random import Random
+
+import pytest
 
 from tiktok_following._turns import EACH_PASS, Turns
 
@@ -59,3 +62,46 @@ async def test_the_loop_is_left_alone_when_nobody_comes() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not turns._is_counting
+
+
+async def test_who_is_cancelled_as_its_turn_comes_holds_nobody_up() -> None:
+    turns, taken = Turns(), list[int]()
+    tasks = start(turns, 4 * EACH_PASS, taken)
+    await asyncio.sleep(0)
+    waiting = list(turns._waiting)
+    while not waiting[0].done():
+        await asyncio.sleep(0)
+    for task in tasks[EACH_PASS : 2 * EACH_PASS]:
+        task.cancel()
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert taken[:EACH_PASS] == list(range(EACH_PASS))
+    assert taken[-2 * EACH_PASS :] == list(range(2 * EACH_PASS, 4 * EACH_PASS))
+
+
+async def test_after_all_who_waited_were_cancelled_turns_are_there_again() -> None:
+    turns, taken = Turns(), list[int]()
+    tasks = start(turns, 50 * EACH_PASS, taken)
+    await asyncio.sleep(0)
+    for task in tasks[EACH_PASS:]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not turns._is_counting
+    assert not turns._waiting
+    assert turns.take_at_once()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whoever_is_cancelled_when_the_others_take_their_turns(seed: int) -> None:
+    chance, turns, taken = Random(seed), Turns(), list[int]()
+    tasks: list[asyncio.Task[None]] = []
+    for number in range(300):
+        tasks.append(asyncio.create_task(take(turns, number, taken)))
+        if chance.random() < 0.3:
+            chance.choice(tasks).cancel()
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+    ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    assert taken == [number for number, end in enumerate(ended) if end is None]
+    assert len(taken) < len(tasks)
