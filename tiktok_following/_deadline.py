@@ -69,7 +69,7 @@ class Deadline:
     def __init__(self, deadlines: Deadlines, seconds: float | None) -> None:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
-        assert task is not None  # noqa: S101 - for the type checkers
+        assert task is not None  # noqa: S101 - for the type checkers # nosec B101
         self._deadlines = deadlines
         self._task = task
         self._before = task.cancelling()

@@ -69,7 +69,7 @@ class Engine:
             free=self._free,
             quota=RetryQuota(retry_quota),
             free_quota=RetryQuota(retry_quota),
-            chance=Random(),  # noqa: S311 - jitter is no secret
+            chance=Random(),  # noqa: S311 - jitter is no secret # nosec B311
             watch=self.watch,
         )
 

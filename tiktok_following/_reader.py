@@ -65,7 +65,7 @@ def make_reader(cls: type, converted: Mapping[Any, Convert]) -> Hook:
     lines = writer.write_object(cls, "o", "made")
     text = ["def read(o, _):", *_indent(lines), " return made"]
     code = compile("\n".join(text), f"<the reader of {cls.__name__}>", "exec")
-    exec(code, writer.scope)  # noqa: S102 - written here, of our own classes alone
+    exec(code, writer.scope)  # noqa: S102 - of our own classes alone # nosec B102
     read: Hook = writer.scope["read"]
     return read
 

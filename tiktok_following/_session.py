@@ -44,7 +44,7 @@ ON CONFLICT (key) DO UPDATE SET run_id = :run, state = CASE
     WHEN state = 'limited' AND accounts < :limit AND pages < :max_pages THEN 'pending'
     ELSE state END
 WHERE run_id != :run RETURNING {LOOKUP_COLUMNS}
-"""  # noqa: S608 - our own columns
+"""  # noqa: S608 - our own # nosec B608
 _INSERT_PAGE = """
 INSERT INTO pages SELECT id, pages + 1, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT)
 FROM lookups WHERE id = ?

@@ -75,7 +75,7 @@ class FollowingStore:
 
     def lookups(self) -> Iterator[Lookup]:
         """Iterate over the handles, in the order they were given to the first run."""
-        sql = f"SELECT {LOOKUP_COLUMNS} FROM lookups WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own columns
+        sql = f"SELECT {LOOKUP_COLUMNS} FROM lookups WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own # nosec B608
         last = -1
         while rows := self._select(sql, last, _LOOKUPS_AT_ONCE):
             last = rows[-1][0]
@@ -87,7 +87,7 @@ class FollowingStore:
         Raises:
             InvalidHandleError: The text is no handle.
         """
-        sql = f"SELECT {LOOKUP_COLUMNS} FROM lookups WHERE key = ?"  # noqa: S608 - our own columns
+        sql = f"SELECT {LOOKUP_COLUMNS} FROM lookups WHERE key = ?"  # noqa: S608 - our own # nosec B608
         rows = self._select(sql, make_key(parse_handle(handle)))
         return make_lookup(rows[0]) if rows else None
 

@@ -68,7 +68,7 @@ class Structurer:
         self._detailed.register_structure_hook_factory(attrs.has, self._make_detailed_hook)
         self._detailed.register_structure_hook_factory(is_list, self._make_list_hook)
         for kind, (expected, expression) in LEAVES.items():
-            is_right = eval(f"lambda v: {expression.format(v='v')}")  # noqa: S307 - our own table
+            is_right = eval(f"lambda v: {expression.format(v='v')}")  # noqa: S307 - our own table # nosec B307
             self._register(kind, _make_leaf_hook(expected, is_right))
         for kind, convert in converted.items():
             self._register(kind, _make_converting_hook(convert))
@@ -82,7 +82,7 @@ class Structurer:
         """
         try:
             return cast("T", self._fast.get_structure_hook(cls)(value, cls))
-        except Exception:  # noqa: BLE001, S110 - the second reading decides and explains
+        except Exception:  # noqa: BLE001, S110 - the second reading decides # nosec B110
             pass
         return self._explain(value, cls)
 

@@ -123,7 +123,7 @@ def _describe_estimate(plan: BulkPlan, census: Census, pages: list[FollowingPage
     spread = f"{min(known):,} to {max(known):,}"
     yield _label("pages of a handle", f"{mean:.3g} on average, {spread}")
     price = sum(page.credits_charged for page in pages) / len(pages)
-    estimate = estimate_pages(known, census.wanted, Random(_SEED))  # noqa: S311 - no secret
+    estimate = estimate_pages(known, census.wanted, Random(_SEED))  # noqa: S311 - no secret # nosec B311
     if plan.max_pages is not None and estimate.high is not None:
         most = census.wanted * plan.max_pages  # what the options allow, the sample cannot exceed
         estimate = attrs.evolve(estimate, high=min(estimate.high, most))
