@@ -194,6 +194,25 @@ def test_status_says_why_nobody_knows(store: Path) -> None:
     assert lines[-2].endswith(f" bulk HANDLES_FILE --store {store} --retry-failed")
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_whatever_is_in_a_store_does_a_terminal_no_harm(
+    store: Path, options: tuple[str, ...]
+) -> None:
+    evil = "\x1b]0;owned\x07\x9b31m\u202e\u200b\r\x00"
+    letters = " || ".join(f"char({ord(letter)})" for letter in evil)
+    change(
+        store,
+        f"UPDATE lookups SET state = 'failed', error = {letters}, handle = {letters};"
+        f"UPDATE runs SET stopped_by = {letters};"
+        f"UPDATE meta SET value = {letters} WHERE key = 'origin';",
+    )
+    shown = run("status", str(store), *options, terminal=True)
+    assert shown.code == 0
+    assert shown.out.count("owned") == 6
+    assert shown.out.replace("\n", "").isprintable()
+    assert shown.err == ""
+
+
 def test_the_command_to_go_on_asks_for_the_same_answers(tmp_path: Path) -> None:
     path = tmp_path / "following.db"
     make_unfinished(path, origin="http://localhost", trim=True)
