@@ -23,6 +23,7 @@ from tiktok_following import (
     FollowingError,
     ResponseDecodeError,
     RetryPolicy,
+    sync,
 )
 from tiktok_following.otel import instrument
 from tiktok_following.sandbox import Gate, Sandbox, faults
@@ -245,6 +246,19 @@ async def test_the_pages_of_a_run_are_in_the_trace_of_the_run(
         (page,) = [page for page in traces.pages if is_child(attempt, page)]
         handle = attributes(page)["tiktok_following.handle"]
         assert f"/{handle}/" in attributes(attempt)["url.full"]
+
+
+def test_a_client_without_a_loop_is_measured_in_the_trace_of_its_thread(traces: Traces) -> None:
+    with Sandbox() as api, sync.FollowingClient(api.api_key, base_url=api.base_url) as client:
+        instrument(client, tracer_provider=traces.provider)
+        with traces.tracer.start_as_current_span("the job"):
+            client.following_page("nasa")
+            assert client.following("nasa", limit=40).collect().pages == 2
+            with client.following_many(["nasa", "esa"], max_pages=1) as run:
+                assert len(list(run)) == 2
+    (job,) = traces.named("the job")
+    assert len(traces.pages) == 5
+    assert all(is_child(page, job) for page in traces.pages)
 
 
 async def test_instrumenting_again_makes_no_span_twice_and_the_listener_hears_on(

@@ -7,15 +7,12 @@ key, an account or a connection.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from ._errors import FollowingError
-from ._status import Status
-
-if TYPE_CHECKING:
-    from ._status import StoppedBy
+from ._status import Status, StoppedBy
 
 
 @attrs.frozen(kw_only=True)

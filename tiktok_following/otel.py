@@ -4,9 +4,12 @@ The law: it reads what `_watch` tells and changes nothing; the requests are sent
 headers, since they go to somebody else's API. Needs the extra ``otel``.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry.trace import (
@@ -28,25 +31,33 @@ from ._version import __version__
 from ._watch import Watch
 from ._wire import Request
 
+if TYPE_CHECKING:
+    from . import sync
+
 __all__ = ["instrument"]
 
 _SCHEMA = "https://opentelemetry.io/schemas/1.23.0"  # the first with stable names for HTTP
 _PORTS = {"http": 80, "https": 443}
 
 
-def instrument(client: FollowingClient, *, tracer_provider: TracerProvider | None = None) -> None:
+def instrument(
+    client: FollowingClient | sync.FollowingClient, *, tracer_provider: TracerProvider | None = None
+) -> None:
     """Have a client, and those made from it, measured in spans from now on.
 
     A call (``following_page``, ``balance``, ``whoami``, ``health``) is a span of kind INTERNAL,
-    with all its waits, in the trace of the task that makes it; each page of a list or a run is a
+    with all its waits, in the trace of who makes it; each page of a list or a run is a
     ``following_page``. An HTTP request is a span ``GET`` of kind CLIENT under it, by the stable
     semantic conventions, which want no HTTP span around those of the attempts.
 
     Args:
-        client: The client; again does nothing more.
+        client: The client, with a loop or without; again does nothing more.
         tracer_provider: Makes the tracer; `None` takes the global one.
     """
-    engine = client._engine  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - same house
+    inner = client
+    if not isinstance(inner, FollowingClient):
+        inner = inner._client  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - same house
+    engine = inner._engine  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - same house
     tracer = get_tracer("tiktok_following", __version__, tracer_provider, _SCHEMA)
     engine.watch.trace(_Spans(tracer, engine.base_url, engine.watch))
 
