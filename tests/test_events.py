@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import pickle
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from tiktok_following import (
     Event,
     FollowingClient,
     FollowingError,
+    FollowingPage,
     LimitChanged,
     LookupStatus,
     PageFetched,
@@ -328,6 +330,24 @@ async def test_an_attempt_on_a_session_that_was_closed_meanwhile_says_so(
     assert isinstance(last.error, ClientClosedError)
 
 
+async def test_what_is_told_adds_up_whenever_tasks_are_cancelled(
+    make_client: MakeClient, heard: Heard, sandbox: Sandbox
+) -> None:
+    client, chance = make_client(on_event=heard, max_concurrency=10), random.Random(7)
+    sandbox.script(*(faults.status(500), faults.status(503, retry_after=0.005)) * 10)
+    tasks = [asyncio.create_task(client.following_page("nasa")) for _ in range(100)]
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0.001)
+        chance.choice(tasks).cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    usage, told = client.usage, heard.of(AttemptFinished)
+    assert any(it.is_cancelled for it in told)
+    assert len(told) == usage.attempts
+    assert heard.costs() == (usage.credits_charged, usage.credits_at_risk)
+    pages = [it for it in results if isinstance(it, FollowingPage)]
+    assert len(heard.of(PageFetched)) == len(pages)
+
+
 async def test_free_calls_are_told_too_and_cost_nothing(
     watched: FollowingClient, heard: Heard, sandbox: Sandbox
 ) -> None:
@@ -525,6 +545,32 @@ async def test_a_listener_that_fails_breaks_nothing_and_is_logged_once_for_each_
     kinds = {event.name for event in told}
     assert sorted(it.getMessage().split()[2].strip(",") for it in failures) == sorted(kinds)
     assert all(it.exc_info and it.exc_info[0] is error for it in failures)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS - {RunEnded}, key=repr))
+async def test_a_listener_may_look_at_everything_and_stop_the_run(
+    make_client: MakeClient, sandbox: Sandbox, kind: type[Event]
+) -> None:
+    looks: list[object] = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, kind):
+            looks.append((client.throttle, client.usage, run.progress, run.summary))
+            run.stop()
+
+    client = make_client(on_event=stop)
+    sandbox.script(faults.status(500), faults.status(503, retry_after=0.01), handle=MANY[0])
+    run = client.following_many(MANY)
+    async with run:
+        outcomes = [outcome async for outcome in run]
+    assert looks
+    assert run.stopped_by == "user"
+    assert len(outcomes) == run.progress.done + run.progress.failed + run.progress.unfinished
+    assert (client.throttle.in_flight, client.throttle.waiting) == (0, 0)
+    usage = client.usage
+    assert usage.credits_reserved == 0
+    most = usage.credits_charged + usage.credits_at_risk
+    assert usage.credits_charged <= sandbox.credits_charged <= most
 
 
 async def _coroutine(_: Any) -> None: ...

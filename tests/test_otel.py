@@ -1,6 +1,7 @@
 """Spans: one for each call, one for each request under it, in the trace of who made the call."""
 
 import asyncio
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -191,6 +192,34 @@ async def test_a_cancelled_page_ends_its_spans_as_cancelled(
     for span in (attempt, page):
         assert attributes(span)["error.type"] == "asyncio.exceptions.CancelledError"
         assert span.status.status_code == StatusCode.ERROR
+
+
+async def test_every_span_ends_whenever_tasks_are_cancelled(
+    make_traced: MakeTraced, traces: Traces, sandbox: Sandbox
+) -> None:
+    client, chance = make_traced(max_concurrency=10), random.Random(7)
+    sandbox.script(*(faults.status(500), faults.status(503, retry_after=0.005)) * 10)
+    began = 0
+
+    async def ask() -> None:
+        nonlocal began
+        began += 1
+        with traces.tracer.start_as_current_span("the job") as job:
+            try:
+                await client.following_page("nasa")
+            finally:
+                assert get_current_span() is job
+
+    tasks = [asyncio.create_task(ask()) for _ in range(100)]
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0.001)
+        chance.choice(tasks).cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(traces.pages) == len(traces.named("the job")) == began
+    assert len(traces.attempts) == client.usage.attempts
+    assert not client._engine.watch._spans._open_now  # type: ignore[union-attr, attr-defined]
+    for attempt in traces.attempts:
+        assert sum(is_child(attempt, page) for page in traces.pages) == 1
 
 
 async def test_free_calls_are_spans_named_as_they_are_called(
