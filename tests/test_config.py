@@ -261,6 +261,8 @@ def test_the_refusal_of_plain_http_says_why() -> None:
         ("https://api.test:-1", "is not a URL"),
         ("https://api.test:http", "is not a URL"),
         ("https://[::1", "is not a URL"),
+        ("https://api..test", "is not a URL"),
+        (f"https://{'a' * 64}.test", "is not a URL"),
         ("https://[nonsense]", "is not a URL"),
     ],
 )

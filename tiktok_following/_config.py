@@ -95,6 +95,7 @@ def parse_base_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")  # as it is when its address is looked up
     except ValueError as error:
         raise ConfigurationError(f"base_url {text!r} is not a URL: {error}") from None
     if parts.username is not None or parts.query or parts.fragment:
