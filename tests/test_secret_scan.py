@@ -323,10 +323,15 @@ def test_no_command_shows_the_key_or_leaves_it_anywhere(
     assert {"f.db", "rows.jsonl", "rows.csv"} <= scan_files(tmp_path)
 
 
-STARTS = {"subprocess.Popen", "os.fork", "os.exec", "os.posix_spawn", "os.system", "os.putenv"}
+STARTS = {"subprocess.Popen", "os.fork", "os.exec", "os.posix_spawn", "os.system"}
 WATCH = f"""
 import os, sys
-sys.addaudithook(lambda event, _: event in {STARTS} and os.write(2, f"CHILD {{event}}".encode()))
+def watch(event, told):
+    if event in {STARTS}:
+        os.write(2, b"CHILD")
+    elif event == "os.putenv":
+        os.write(2, repr(told).encode())
+sys.addaudithook(watch)
 from tiktok_following._cli import main
 main()
 """
@@ -345,6 +350,7 @@ def test_no_child_is_given_the_key(server: Sandbox, tmp_path: Path) -> None:
             check=True,
         )
         assert "CHILD" not in done.stderr
+        assert_clean(done.stderr)
 
 
 async def test_a_key_that_was_passed_is_in_no_environment(server: Sandbox) -> None:
