@@ -15,10 +15,12 @@ from raw_server import Connection, respond, serve
 
 from tiktok_following import (
     ConnectError,
+    DeadlineExceededError,
     Event,
     FollowingClient,
     FollowingError,
     RequestError,
+    ResponseDecodeError,
     RetryPolicy,
     Timeout,
 )
@@ -153,6 +155,55 @@ async def test_what_is_no_http_and_echoes_the_key_does_not_show_it(
         assert_hidden(caught.value)
         assert str(caught.value).isprintable()
         assert caught.value.may_be_charged
+    assert HIDDEN not in logged.text
+
+
+HEAD_WITH_KEY = f"HTTP/1.1 200 OK\r\nX-Echo: {KEY}\r\n"
+ENDLESS_WITH_KEY = {
+    "of a known length": f"{HEAD_WITH_KEY}Content-Length: 9999\r\n\r\n{KEY}",
+    "of any length": f"{HEAD_WITH_KEY}\r\n{KEY}",
+    "in chunks": f"{HEAD_WITH_KEY}Transfer-Encoding: chunked\r\n\r\n{len(KEY):x}\r\n{KEY}\r\n",
+}
+
+
+@pytest.mark.parametrize("place", ENDLESS_WITH_KEY)
+async def test_an_answer_given_up_in_its_middle_leaves_no_key(
+    place: str, logged: pytest.LogCaptureFixture
+) -> None:
+    is_read = asyncio.Event()
+
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(ENDLESS_WITH_KEY[place].encode())
+        await connection.writer.drain()
+        is_read.set()
+        await connection.reader.read()
+
+    async with serve(answer) as server:
+        for deadline in (None, 0.05):
+            async with make(server.base_url, timeout=Timeout(), deadline=deadline) as client:
+                task = asyncio.create_task(client.following_page("nasa"))
+                await is_read.wait()
+                for _ in range(20):
+                    await asyncio.sleep(0.001)
+                if deadline is None:
+                    task.cancel()
+                with pytest.raises((asyncio.CancelledError, DeadlineExceededError)) as caught:
+                    await task
+                assert_hidden(caught.value)
+    assert HIDDEN not in logged.text
+
+
+async def test_a_body_too_large_leaves_no_key(logged: pytest.LogCaptureFixture) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(f"{HEAD_WITH_KEY}\r\n".encode() + KEY.encode() * 1_500_000)
+
+    async with serve(answer) as server:
+        async with make(server.base_url, timeout=Timeout()) as client:
+            with pytest.raises(ResponseDecodeError, match="more than 33554432 bytes") as caught:
+                await client.following_page("nasa")
+        assert_hidden(caught.value)
     assert HIDDEN not in logged.text
 
 

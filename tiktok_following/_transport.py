@@ -161,6 +161,7 @@ class Transport(ProcessBound):
         session = self._session
         if session is None or session.closed or self._is_closed:
             session = self.open()
+        response: ClientResponse | None = None
         try:
             async with session.get(
                 URL(url, encoded=True),
@@ -176,11 +177,15 @@ class Transport(ProcessBound):
             ) as response:
                 body = self._key.redact_bytes(await _read_body(response))
                 return Response(response.status, response.headers, body, time.time())
-        except TransportError as error:
-            failure = error.with_traceback(None)  # without the frames of aiohttp
+        except (TransportError, ResponseDecodeError, asyncio.CancelledError) as error:
+            failure: BaseException = error
         except (aiohttp.ClientError, OSError) as error:
             failure = _make_transport_error(error, self._key, was_sent=sending.was_sent)
-        raise failure
+        response = None  # it shows its headers, whatever the server put there
+        try:
+            raise failure.with_traceback(None)  # the frames it came through hold what was read
+        finally:
+            del failure  # it would hold itself by this frame
 
     def open(self) -> ClientSession:
         """Give the session, made if need be.
