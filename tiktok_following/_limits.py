@@ -31,6 +31,9 @@ NEWS = 1.0
 """Seconds: a pause is told again when it ends so much later; all in flight may lengthen it."""
 CLEARLY_ABOVE = 1.05
 """How far beyond the refused level the ceiling must have moved to be searched for again."""
+OVERSHOOT = 0.5
+"""What is left, at least, of a level of which many were refused at once: doubling goes no further
+above what worked, and more than that is an outage and says nothing of a level."""
 
 
 @attrs.frozen(kw_only=True)
@@ -127,9 +130,13 @@ class AdaptiveLimit:
     def __init__(self, maximum: int, tell: Tell = _ignore) -> None:
         self.maximum = maximum
         self._tell = tell
-        self.limit = min(START, maximum)
+        self.limit = self._told = min(START, maximum)
         self._level: int | None = None
         """The number in flight that was last refused; `None` while looking for it."""
+        self._least = 1
+        """How low the refusals that came together may put it."""
+        self._cut = FIRST_CUT
+        """What was left of the limit at the last cut."""
         self._ramp: int | None = None
         """The most in flight while coming back from a pause; `None` when back."""
         self._since = float("-inf")
@@ -182,20 +189,35 @@ class AdaptiveLimit:
             self._begin_round()
 
     def refuse(self, now: float, sent_at: float, in_flight: int) -> None:
-        """Note a refusal: cut the limit, once for all that was sent before the cut."""
+        """Note a refusal: cut the limit, once for all that was sent before the cut.
+
+        Each of them says that one less was too many: when many were sent before the first was
+        heard, this tells the level, and not what was in flight.
+        """
         if sent_at < self._since:
+            if self._ramp == 1 and self._level is not None and self._level > self._least:
+                self._set_level(self._level - 1)
             return
         if self._ramp != 1 and in_flight > 1:  # one alone says nothing of how many are too many
+            is_known = self._level is not None and self._was_clean
+            self._cut = PROBE_CUT if is_known else FIRST_CUT
             level = min(self.limit, in_flight)
-            cut = PROBE_CUT if self._level is not None and self._was_clean else FIRST_CUT
-            self._level = level
-            self._change(max(1, int(level * cut)))
+            self._least = max(1, int(level * OVERSHOOT))
+            self._set_level(level)
+        else:
+            self._least = self.maximum
         self._since = now
         self._ramp = 1
         self._was_clean = False
         self._begin_round()
 
+    def _set_level(self, level: int) -> None:
+        self._level = level
+        self.limit = max(1, int(level * self._cut))  # told when the first answer has come
+
     def _come_back(self, now: float, ramp: int) -> None:
+        if ramp == 1:
+            self._tell_change()
         self._ramp = ramp + 1 if ramp > 1 else START
         if self._ramp >= self.limit:
             self._ramp = None
@@ -218,12 +240,13 @@ class AdaptiveLimit:
         else:
             return
         self._grown_at = now
-        self._change(min(grown, self.maximum))
+        self.limit = min(grown, self.maximum)
+        self._tell_change()
 
-    def _change(self, limit: int) -> None:
-        before, self.limit = self.limit, limit
-        if limit != before:
-            self._tell(LimitChanged(limit=limit, before=before))
+    def _tell_change(self) -> None:
+        before, self._told = self._told, self.limit
+        if self.limit != before:
+            self._tell(LimitChanged(limit=self.limit, before=before))
 
     def _begin_round(self) -> None:
         self._left = self.limit
