@@ -334,6 +334,13 @@ async def test_what_is_told_adds_up_whenever_tasks_are_cancelled(
     make_client: MakeClient, heard: Heard, sandbox: Sandbox
 ) -> None:
     client, chance = make_client(on_event=heard, max_concurrency=10), random.Random(7)
+    gate = Gate()
+    sandbox.script(faults.hold(gate), handle="esa")
+    held = asyncio.create_task(client.following_page("esa"))
+    await gate.reached()
+    held.cancel()  # of the others, chance tells which are cancelled while they are sent
+    await asyncio.wait([held])
+    gate.release()
     sandbox.script(*(faults.status(500), faults.status(503, retry_after=0.005)) * 10)
     tasks = [asyncio.create_task(client.following_page("nasa")) for _ in range(100)]
     while not all(task.done() for task in tasks):
