@@ -338,11 +338,12 @@ def main() -> None:
     """Run the storms, and say where tasks were cancelled and how they ended."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from --seed on")
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("error")
     logging.getLogger("tiktok_following").setLevel(logging.ERROR)
-    for seed in range(options.seeds):
+    for seed in range(options.seed, options.seed + options.seeds):
         raged, seconds = run_seed(seed, options.tasks)
         usage = raged.client.usage
         struck = raged.points.total()
