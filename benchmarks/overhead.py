@@ -3,7 +3,8 @@
 Run it as ``python benchmarks/overhead.py``. Nothing goes over the network: a page is had at once,
 so that nothing but our own code is timed. The sides take turns in one process.
 
-A page: the pipeline over a transport that has the answer, less the reading of that answer.
+A page: the pipeline over a transport that has the answer, less the reading of that answer. Those
+that come together wait for their turn, which is part of it.
 A handle: a run over an engine that has the page, less a loop of as many workers that ask it too.
 """
 
@@ -96,17 +97,25 @@ def make_pipeline() -> Pipeline:
     )
 
 
-def make_page_sides() -> list[Side]:
-    """Give the reading of an answer alone, and through all that a client does."""
+def make_page_sides(each_pass: int) -> list[Side]:
+    """Give the reading of an answer alone, and through all that a client does.
+
+    Args:
+        each_pass: How many answers come in one pass of the event loop.
+    """
     pipeline, ledger = make_pipeline(), Ledger(Ledger())
 
     async def read() -> None:
-        for _ in range(PAGES):
+        for number in range(PAGES):
             parse_following_response(REQUEST, RESPONSE, KEY)
+            if number % each_pass == 0:
+                await asyncio.sleep(0)
 
     async def send() -> None:
-        for _ in range(PAGES):
+        for number in range(PAGES):
             await pipeline.send_page(REQUEST, ledger, OPTIONS)
+            if number % each_pass == 0:
+                await asyncio.sleep(0)
 
     return [read, send]
 
@@ -160,14 +169,15 @@ async def compare(name: str, sides: list[Side]) -> None:
     alone, whole = (statistics.median(taken) for taken in zip(*rounds, strict=True))
     more = sorted(whole - alone for alone, whole in rounds)
     quartiles = f"{more[ROUNDS // 4]:.1f} … {more[ROUNDS * 3 // 4]:.1f}"
-    print(f"{name:12}{alone:>9.1f}{whole:>9.1f}{statistics.median(more):>9.1f}  {quartiles}")
+    print(f"{name:26}{alone:>9.1f}{whole:>9.1f}{statistics.median(more):>9.1f}  {quartiles}")
 
 
 async def main() -> None:
     """Print one table."""
     print(f"µs, medians of {ROUNDS} rounds of {PAGES:,}; the empty page is read in both sides")
-    print(f"{'':12}{'alone':>9}{'with us':>9}{'more':>9}  half of them")
-    await compare("a page", make_page_sides())
+    print(f"{'':26}{'alone':>9}{'with us':>9}{'more':>9}  half of them")
+    await compare("a page that comes alone", make_page_sides(1))
+    await compare("a page, of 64 at once", make_page_sides(64))
     await compare("a handle", make_handle_sides())
 
 
