@@ -6,6 +6,7 @@ FollowingClient(1)  # type: ignore[arg-type]
 FollowingClient("sfk_test_1", "https://api.test")  # type: ignore[call-arg]
 FollowingClient(max_credits="5")  # type: ignore[arg-type]
 sync.FollowingClient(max_credits="5")  # type: ignore[arg-type]
+sync.FollowingClient(on_event=lambda: None)  # type: ignore[arg-type,misc]
 sync.FollowingClient(no_such_option=1)  # type: ignore[call-arg]
 
 

@@ -5,7 +5,9 @@ from typing import Any, assert_type
 
 from tiktok_following import (
     Account,
+    AttemptFinished,
     Balance,
+    Event,
     Following,
     FollowingClient,
     FollowingError,
@@ -33,6 +35,15 @@ from tiktok_following import (
     sync,
 )
 from tiktok_following.sandbox import Sandbox
+
+
+def listen(event: Event) -> None:
+    if isinstance(event, AttemptFinished):
+        assert_type(event, AttemptFinished)
+
+
+FollowingClient(on_event=listen)
+sync.FollowingClient(on_event=listen)
 
 
 async def read_one(client: FollowingClient) -> None:
