@@ -28,6 +28,7 @@ from tiktok_following import (
 )
 
 KEY = "sfk_test_hostile_lists"
+MOST_REQUESTS = 2000
 ROW = {
     "handle": "somebody.else",
     "profileUrl": "https://www.tiktok.com/@x",
@@ -49,7 +50,7 @@ async def hand_out(next_page: Next, rows: int = 1) -> AsyncIterator[Lists]:
     bought: Counter[tuple[str, str | None]] = Counter()
 
     async def answer(connection: Connection) -> None:
-        while True:
+        while len(server.requests) < MOST_REQUESTS:  # a client that walks on fails, and ends
             target = (await connection.read_request()).split()[1].decode()
             cursor = parse_qs(urlsplit(target).query).get("cursor", [None])[0]
             bought[urlsplit(target).path.split("/")[4], cursor] += 1
