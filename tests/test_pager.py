@@ -9,6 +9,7 @@ import pytest
 from conftest import MakeClient
 
 from tiktok_following import (
+    BadRequestError,
     BudgetExceededError,
     ConfigurationError,
     FollowingClient,
@@ -276,7 +277,7 @@ async def test_a_cursor_that_comes_back_from_any_distance_ends_the_list(
     assert caught.value.partial is not None
     handles = [account.handle for account in caught.value.partial.accounts]
     assert handles == truth(sandbox, "nasa")
-    assert caught.value.cursor == cursors[4 - distance]
+    assert (caught.value.handle, caught.value.cursor) == ("nasa", cursors[4 - distance])
     assert sandbox.credits_charged == paid + 4
 
 
@@ -293,12 +294,14 @@ async def test_a_first_page_that_points_to_its_own_cursor_ends_the_list(
 async def test_more_without_a_cursor_is_an_error_after_the_rows(
     client: FollowingClient, sandbox: Sandbox, cursor: str | None
 ) -> None:
-    sandbox.script(faults.reshaped(change_page(nextCursor=cursor, hasMore=True)))
+    second = (await client.following_page("nasa")).next_cursor
+    sandbox.script(faults.reshaped(change_page(nextCursor=cursor, hasMore=True)), cursor=second)
     with pytest.raises(PaginationError, match="no cursor") as caught:
-        await client.following("nasa").collect()
+        await client.following("nasa", cursor=second).collect()
+    assert (caught.value.handle, caught.value.cursor) == ("nasa", second)
     assert caught.value.partial is not None
     assert len(caught.value.partial.accounts) == 30
-    assert len(sandbox.requests) == 1
+    assert len(sandbox.requests) == 2
 
 
 async def test_a_cursor_without_more_is_not_followed(
@@ -368,6 +371,21 @@ async def test_tasks_that_share_a_pager_share_its_pages(
     assert sandbox.credits_charged == 8
 
 
+async def test_who_waited_for_the_page_of_another_task_goes_on_without_it(
+    client: FollowingClient,
+) -> None:
+    pager = client.following("nasa")
+
+    async def read_one() -> str:
+        return (await anext(pager)).handle
+
+    async def read_the_rest() -> list[str]:
+        return [account.handle async for account in pager]
+
+    one, rest = await asyncio.gather(read_one(), read_the_rest())
+    assert len([one, *rest]) == NASA
+
+
 async def test_a_budget_of_its_own_ends_a_list_with_what_it_bought(
     client: FollowingClient, sandbox: Sandbox
 ) -> None:
@@ -401,14 +419,25 @@ async def test_impossible_options_are_refused_before_anything_is_sent(
         {"cursor": ""},
         {"cursor": 7},
         {"cursor": "\ud800"},
+        {"cursor": "1\udfff"},
     ):
-        with pytest.raises(ConfigurationError):
+        (name,) = options
+        with pytest.raises(ConfigurationError, match=f"^{name} must be "):
             client.following("nasa", **options)
     with pytest.raises(InvalidHandleError):
         client.following("..")
     with pytest.raises(ConfigurationError):
         await client.following_page("nasa", cursor="")
     assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("cursor", ["Zürich", "\ud7ff", "\ue000", "a b&c=d"])
+async def test_a_cursor_may_be_any_text_that_can_be_sent(
+    client: FollowingClient, sandbox: Sandbox, cursor: str
+) -> None:
+    with pytest.raises(BadRequestError):  # it was never handed out, as the sandbox says
+        await client.following("nasa", cursor=cursor).collect()
+    assert sandbox.requests[0].cursor == cursor
 
 
 async def test_a_page_that_cannot_be_read_is_no_part_of_the_list(
