@@ -151,6 +151,7 @@ def test_every_error_is_public() -> None:
         ("InvalidHandleError", ValueError),
         ("ClientClosedError", RuntimeError),
         ("WrongLoopError", RuntimeError),
+        ("WrongProcessError", RuntimeError),
         ("RequestTimeoutError", TimeoutError),
         ("DeadlineExceededError", TimeoutError),
     ],
@@ -166,6 +167,7 @@ def test_no_other_error_is_a_builtin_one() -> None:
         "InvalidHandleError",
         "ClientClosedError",
         "WrongLoopError",
+        "WrongProcessError",
         "RequestTimeoutError",
         "DeadlineExceededError",
     }
