@@ -327,6 +327,12 @@ def test_a_checkout_url_that_cannot_be_one_does_no_harm(url: str) -> None:
     assert str(error).isprintable()
 
 
+@pytest.mark.parametrize(("length", "shown"), [(200, "x" * 200), (201, "x" * 200 + "…")])
+def test_a_long_message_of_the_server_is_cut_after_200_characters(length: int, shown: str) -> None:
+    body = orjson.dumps({"error": {"code": "c", "message": "x" * length}})
+    assert catch_api_error(answer(500, body)).message == shown
+
+
 def test_an_error_that_was_no_answer_is_no_refusal() -> None:
     assert not is_refusal(RequestTimeoutError("silence"))
     assert not is_refusal(ValueError())
