@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TESTS = {
     "_limits": ["test_limits"],
-    "_retry": ["test_retry_table"],
+    "_retry": ["test_retry_table", "test_retries"],
     "_pagination": ["test_pager"],
     "_wire": ["test_wire"],
     "_throttle": ["test_throttle"],
@@ -58,7 +58,7 @@ def mutate(name: str, folder: Path) -> None:
 def run(folder: Path, *arguments: str) -> str:
     """Run mutmut there, and give what it says."""
     command = [sys.executable, "-m", "mutmut", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
 def main() -> None:
