@@ -116,7 +116,9 @@ class FollowingClient(Connection):
             WrongLoopError: The client belongs to another event loop.
         """
         check_cursor(cursor)
-        return await self._fetch(parse_handle(handle), cursor, self._ledger, trim=trim)
+        name = parse_handle(handle)
+        page, _ = await self._engine.buy(name, cursor, self._ledger, self._options, trim=trim)
+        return page
 
     def following(
         self,
@@ -156,7 +158,8 @@ class FollowingClient(Connection):
         ledger = Ledger(self._ledger, max_credits=max_credits)
 
         async def fetch(cursor: str | None) -> FollowingPage:
-            return await self._fetch(name, cursor, ledger, trim=trim)
+            page, _ = await self._engine.buy(name, cursor, ledger, self._options, trim=trim)
+            return page
 
         return FollowingPager(
             name,
@@ -264,9 +267,3 @@ class FollowingClient(Connection):
     async def health(self) -> bool:
         """Ask whether the API is well; free, raises as `balance`, waits when told (see `retry`)."""
         return await self._engine.ask("/health", parse_health_response, self._options)
-
-    async def _fetch(
-        self, handle: str, cursor: str | None, ledger: Ledger, *, trim: bool
-    ) -> FollowingPage:
-        page, _ = await self._engine.buy(handle, cursor, ledger, self._options, trim=trim)
-        return page

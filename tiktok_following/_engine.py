@@ -5,8 +5,9 @@ comes in with each call.
 """
 
 import time
+from collections.abc import Coroutine
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import ClientSession
 
@@ -73,15 +74,14 @@ class Engine:
             watch=self.watch,
         )
 
-    async def buy(
+    def buy(
         self, handle: str, cursor: str | None, ledger: Ledger, options: Options, *, trim: bool
-    ) -> tuple[FollowingPage, bytes]:
-        """Buy one page; give it with its body. Raises as `Pipeline.send_page`."""
+    ) -> Coroutine[Any, Any, tuple[FollowingPage, bytes]]:
+        """Buy one page, when awaited; give it with its body. Raises as `Pipeline.send_page`."""
         self.transport.open()
         request = build_following_request(self.base_url, handle, cursor, trim=trim)
-        if self.watch.is_on:
-            return await self._buy_watched(request, ledger, options)
-        return await self._pipeline.send_page(request, ledger, options)
+        send = self._buy_watched if self.watch.is_on else self._pipeline.send_page
+        return send(request, ledger, options)
 
     async def ask(self, path: str, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `buy`."""

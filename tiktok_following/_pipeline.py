@@ -7,9 +7,10 @@ ends it. A success never meets tenacity.
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from copy import copy
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ._call import Call, Parse
 from ._config import ApiKey, Options
@@ -116,7 +117,8 @@ class Pipeline:
     async def _send(self, call: Call[T]) -> T:
         try:
             try:
-                return await self._attempt(call)
+                permit = call.throttle.admit_at_once(call.ledger)
+                return await (self._attempt(call) if permit is None else self._begin(call, permit))
             except RequestError as error:
                 if not _may_retry(call, error):
                     raise
@@ -154,20 +156,24 @@ class Pipeline:
         """Make one attempt; a retry that the budget has no room for is the failure before it."""
         call.is_admitted = False
         try:
-            permit = call.throttle.admit_at_once(call.ledger) or await self._wait(call)
+            permit = await self._wait(call)
         except ClientClosedError as error:
             raise error from call.failed
         except RequestError as error:
             if isinstance(error, BudgetExceededError) and call.failed is not None:
                 raise call.failed from call.failed.__cause__
             raise call.annotate(error) from None
+        return await self._begin(call, permit)
+
+    def _begin(self, call: Call[T], permit: Permit) -> Coroutine[Any, Any, T]:
+        """Count an attempt that was admitted, and make it when this is awaited."""
         call.is_admitted = True
         call.attempts += 1
         if call.attempts > 1:
             call.ledger.count_retry()
         if self._watch.is_on or _logger.isEnabledFor(logging.DEBUG):
-            return await self._spend_watched(call, permit)
-        return await self._spend(call, permit)
+            return self._spend_watched(call, permit)
+        return self._spend(call, permit)
 
     async def _wait(self, call: Call[T]) -> Permit:
         """Wait until it may go, within the deadline if the options count that."""
