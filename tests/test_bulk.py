@@ -30,6 +30,7 @@ from tiktok_following import (
     PermissionDeniedError,
     ProfileUnavailableError,
     RequestTimeoutError,
+    ResponseDecodeError,
     RetryPolicy,
     RunProgress,
     RunStoppedError,
@@ -617,6 +618,19 @@ async def test_an_outage_in_the_middle_is_sat_out_and_fails_no_handle(
     assert run.stopped_by is None
     assert len(outcomes) == 60
     assert [outcome.error for outcome in outcomes if outcome.error is not None] == []
+
+
+async def test_answers_that_cannot_be_read_are_answers_and_no_silence(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    retry = RetryPolicy(max_attempts=1)
+    client = make_client(retry=retry)
+    sandbox.script_by(lambda _: faults.slow(0.04, then=faults.malformed()))
+    given = [f"user{n}" for n in range(20)]
+    async with client.following_many(given, concurrency=1, stall_timeout=0.3) as run:
+        outcomes = [outcome async for outcome in run]
+    assert run.stopped_by is None
+    assert {type(outcome.error) for outcome in outcomes} == {ResponseDecodeError}
 
 
 async def test_in_an_outage_one_page_at_a_time_tries(make_client: MakeClient) -> None:

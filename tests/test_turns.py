@@ -4,8 +4,21 @@ import asyncio
 from random import Random
 
 import pytest
+from conftest import MakeClient
 
+from tiktok_following import FollowingClient
 from tiktok_following._turns import EACH_PASS, Turns
+from tiktok_following.sandbox import Sandbox, faults
+
+
+async def start_waiting(client: FollowingClient) -> asyncio.Task[object]:
+    """Ask for a page whose answer is here and has to wait for its turn."""
+    turns = client._engine._pipeline._turns
+    turns._left, turns._is_counting = 0, True
+    buying = asyncio.create_task(client.following_page("nasa"))
+    while not turns._waiting:
+        await asyncio.sleep(0.001)
+    return buying
 
 
 async def take(turns: Turns, number: int, taken: list[int]) -> None:
@@ -105,3 +118,35 @@ async def test_whoever_is_cancelled_when_the_others_take_their_turns(seed: int) 
     ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
     assert taken == [number for number, end in enumerate(ended) if end is None]
     assert len(taken) < len(tasks)
+
+
+async def test_an_answer_given_up_while_it_waits_is_booked_at_what_it_says_it_cost(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.priced(3))
+    buying = await start_waiting(client)
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    assert sandbox.credits_charged == 3
+    assert (client.usage.credits_charged, client.usage.credits_at_risk) == (3, 0)
+    assert client.throttle.in_flight == 0
+
+
+async def test_a_broken_answer_given_up_while_it_waits_is_at_risk(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    sandbox.script(faults.malformed())
+    buying = await start_waiting(client)
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    assert (client.usage.credits_charged, client.usage.credits_at_risk) == (0, 1)
+
+
+async def test_an_answer_that_waits_for_its_turn_is_not_late(make_client: MakeClient) -> None:
+    client = make_client(deadline=2.0)
+    buying = await start_waiting(client)
+    assert client._engine._pipeline._deadlines._running == set()
+    client._engine._pipeline._turns._begin_pass()
+    assert await buying

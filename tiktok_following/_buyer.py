@@ -22,6 +22,7 @@ from ._errors import (
     NotFoundError,
     PermissionDeniedError,
     RequestTimeoutError,
+    ResponseDecodeError,
     RunStoppedError,
     TransportError,
 )
@@ -187,7 +188,7 @@ class Buyer:
             bought = await self._engine.buy(
                 handle, cursor, ledger, self._options, trim=self._run.trim
             )
-        except APIError as error:
+        except (APIError, ResponseDecodeError) as error:
             if not is_refusal(error):
                 self._hear()
             raise

@@ -44,6 +44,8 @@ class Call(Generic[T]):
     """Whether the latest error is that of an attempt, and not of the wait for one."""
     sent_at: float = float("-inf")
     """When the last attempt was sent, by the throttle's clock."""
+    spent: tuple[int, int] = (0, 0)
+    """The credits that the last attempt was charged, and those it put at risk."""
     pause: float = 0.0
     """Seconds that the last refusal asked to wait."""
     is_at_risk: bool = False

@@ -49,7 +49,8 @@ class Deadlines:
     def _wake(self) -> None:
         self._stop_timer()
         now = asyncio.get_running_loop().time()
-        for late in [deadline for deadline in self._running if deadline.until <= now]:
+        over = [deadline for deadline in self._running if deadline.until <= now]
+        for late in sorted(over, key=lambda deadline: deadline.until):
             self._running.discard(late)
             late.expire()
         if self._running:

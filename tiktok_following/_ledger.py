@@ -9,7 +9,7 @@ from __future__ import annotations
 import attrs
 
 from ._config import check_number
-from ._errors import BudgetExceededError, FollowingError
+from ._errors import BudgetExceededError, FollowingError, RequestError
 from ._models import Usage
 
 _MOST_OUTCOMES = 64
@@ -23,6 +23,13 @@ class Permit:
     ledger: Ledger
     reserved: int
     sent_at: float
+
+    def count_cost(self, error: RequestError) -> tuple[int, int]:
+        """Give the credits a failed attempt is known to have cost, and those it may have."""
+        charged: int | None = getattr(error, "credits_charged", None)
+        if charged is not None:
+            return charged, 0
+        return 0, self.reserved if error.may_be_charged else 0
 
 
 class Ledger:

@@ -187,7 +187,7 @@ class Pipeline:
 
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
-        sending = Sending()
+        sending, response = Sending(), None
         call.sent_at = permit.sent_at
         charged = at_risk = 0
         try:
@@ -195,7 +195,7 @@ class Pipeline:
             if response.status == STATUS_OK:
                 call.throttle.note_answer()
                 if not self._turns.take_at_once():
-                    await self._turns.take()
+                    await self._wait_for_turn(call)
             answer = call.parse(call.request, response, self._key)
             charged = call.cost(answer)
             call.throttle.approve(permit)
@@ -204,44 +204,56 @@ class Pipeline:
             if call.throttle is self._free:
                 error.may_be_charged = False
             call.is_at_risk |= error.may_be_charged
-            charged, at_risk = _count_cost(error, permit)
+            charged, at_risk = permit.count_cost(error)
             call.failed = call.annotate(error)
             self._hear(call, permit, error)
             raise
         except BaseException:
-            call.is_at_risk |= sending.was_sent
-            at_risk = permit.reserved if sending.was_sent else 0
+            charged, at_risk = self._count_lost(call, permit, sending, response)
+            call.is_at_risk |= at_risk > 0
             raise
         else:
             return answer
         finally:
+            call.spent = charged, at_risk
             call.throttle.settle(permit, charged=charged, at_risk=at_risk)
+
+    async def _wait_for_turn(self, call: Call[T]) -> None:
+        """Wait until an answer may be read; it came in time, whatever the deadline."""
+        left = call.deadline.hold()
+        try:
+            await self._turns.take()
+        finally:
+            if left is not None:
+                call.deadline.go_on(left)
+
+    def _count_lost(
+        self, call: Call[T], permit: Permit, sending: Sending, response: Response | None
+    ) -> tuple[int, int]:
+        """Give the credits of an attempt that was given up: its answer tells, if it is here."""
+        if response is None:
+            return 0, permit.reserved if sending.was_sent else 0
+        try:
+            return call.cost(call.parse(call.request, response, self._key)), 0
+        except RequestError as error:
+            return permit.count_cost(error)
 
     async def _spend_watched(self, call: Call[T], permit: Permit) -> T:
         """Do as `_spend`, and tell how it ended."""
-        was_at_risk, call.is_at_risk = call.is_at_risk, False
         began = time.monotonic()
         with self._watch.attempt(call.request, call.attempts):
             try:
                 answer = await self._spend(call, permit)
             except BaseException as error:
-                cost = 0, permit.reserved if call.is_at_risk else 0
-                if isinstance(error, RequestError):
-                    cost = _count_cost(error, permit)
-                self._tell_attempt(call, began, error, cost)
+                self._tell_attempt(call, began, error)
                 raise
-            else:
-                self._tell_attempt(call, began, None, (call.cost(answer), 0))
-                return answer
-            finally:
-                call.is_at_risk |= was_at_risk
+            self._tell_attempt(call, began, None)
+            return answer
 
-    def _tell_attempt(
-        self, call: Call[T], began: float, failure: BaseException | None, cost: tuple[int, int]
-    ) -> None:
+    def _tell_attempt(self, call: Call[T], began: float, failure: BaseException | None) -> None:
         error = copy(failure) if isinstance(failure, FollowingError) else None
         is_read = failure is None or isinstance(failure, ResponseDecodeError)
-        charged, at_risk = (0, 0) if call.throttle is self._free else cost
+        charged, at_risk = (0, 0) if call.throttle is self._free else call.spent
         self._watch.tell(
             AttemptFinished(
                 url=call.request.url,
@@ -286,11 +298,3 @@ def _parse_page(request: Request, response: Response, key: ApiKey) -> tuple[Foll
 
 def _read_cost(answer: tuple[FollowingPage, bytes]) -> int:
     return answer[0].credits_charged
-
-
-def _count_cost(error: RequestError, permit: Permit) -> tuple[int, int]:
-    """Give the credits a failed attempt is known to have cost, and those it may have."""
-    charged: int | None = getattr(error, "credits_charged", None)
-    if charged is not None:
-        return charged, 0
-    return 0, permit.reserved if error.may_be_charged else 0

@@ -8,7 +8,7 @@ cold by then, and would keep the loop from everything else. A few at a time cost
 import asyncio
 from collections import deque
 
-EACH_PASS = 2
+EACH_PASS = 4
 """How many are read in one pass of the loop."""
 
 
@@ -46,4 +46,5 @@ class Turns:
                 self._left -= 1
         self._is_counting = self._left < EACH_PASS
         if self._is_counting:
+            self._left = 0  # those who got a turn go on in the next pass: nobody overtakes them
             asyncio.get_running_loop().call_soon(self._begin_pass)
