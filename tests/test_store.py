@@ -264,6 +264,10 @@ async def test_a_damaged_page_is_named(path: Path) -> None:
     with FollowingStore(path) as store, pytest.raises(StoreError) as caught:
         list(store.pages())
     assert caught.value.message.startswith("page 2 of 'nasa' is damaged: $.data")
+    assert caught.value.path == str(path)
+    with FollowingStore(path) as store, pytest.raises(StoreError) as caught:
+        list(store.pages("nasa"))
+    assert caught.value.path == str(path)
 
 
 async def test_reading_can_change_nothing(path: Path) -> None:
@@ -282,8 +286,20 @@ async def test_a_closed_store_says_so(path: Path) -> None:
     store = FollowingStore(str(path))
     store.close()
     store.close()
-    with pytest.raises(StoreError, match="closed database"):
+    with pytest.raises(StoreError, match="closed database") as caught:
         store.summary()
+    assert caught.value.path == str(path)
+    with pytest.raises(StoreError, match="closed database") as caught:
+        list(store.pages())
+    assert caught.value.path == str(path)
+
+
+async def test_the_summary_of_a_store_without_lookups_counts_none(path: Path) -> None:
+    async with run(path, trim=True):
+        pass
+    summary = summarize(path)
+    assert summary.trim is True
+    assert summary.handles == {"pending": 0, "complete": 0, "limited": 0, "failed": 0}
 
 
 # With nothing but SQLite

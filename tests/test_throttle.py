@@ -494,6 +494,81 @@ async def test_a_burst_of_refusals_is_one_pause_and_old_answers_do_not_end_the_s
     assert throttle.refusals == 2
 
 
+async def test_who_will_not_wait_as_long_as_a_pause_hears_at_once_how_long_is_left() -> None:
+    throttle, time = make(5)
+    permit = await throttle.admit(Ledger(), PATIENCE)
+    throttle.refuse(permit, 60.0, REFUSAL, 2.0)
+    throttle.settle(permit)
+    assert throttle.state.paused_for == 62.0
+    with pytest.raises(ServiceUnavailableError) as early:
+        await throttle.admit(Ledger(), 59.0)
+    assert early.value.retry_after == 60.0
+    time.now += 42.0
+    with pytest.raises(ServiceUnavailableError) as late:
+        await throttle.admit(Ledger(), 59.0)
+    assert late.value.retry_after == 20.0
+    waiting = asyncio.create_task(throttle.admit(Ledger(), 60.0))
+    await turn()
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_one_who_waits_exactly_as_long_as_a_new_pause_stays() -> None:
+    throttle, _ = make(2)
+    one, two = [await throttle.admit(Ledger(), PATIENCE) for _ in range(2)]
+    patient = asyncio.create_task(throttle.admit(Ledger(), 60.0))
+    hasty = asyncio.create_task(throttle.admit(Ledger(), 59.0))
+    await turn()
+    throttle.refuse(one, 60.0, REFUSAL, 0.0)
+    throttle.settle(one)
+    throttle.settle(two)
+    with pytest.raises(ServiceUnavailableError):
+        await hasty
+    assert not patient.done()
+    patient.cancel()
+
+
+async def test_a_pause_that_begins_during_a_backoff_leaves_it_as_it_is() -> None:
+    throttle, _ = make(1)
+    permit = await throttle.admit(Ledger(), PATIENCE)
+    resting = asyncio.create_task(throttle.back_off(Ledger(), 0.02))
+    await turn()
+    throttle.refuse(permit, 60.0, REFUSAL, 0.0)
+    throttle.settle(permit)
+    await turn()
+    assert not resting.done()
+    await resting
+
+
+async def test_a_good_answer_ends_a_series_of_pauses_and_a_closed_throttle_says_so() -> None:
+    throttle, time = make(1)
+    for number in (1, 2):
+        assert throttle.refusals == number
+        permit = await throttle.admit(Ledger(), PATIENCE)
+        throttle.refuse(permit, 0.02, REFUSAL, 0.0)
+        throttle.settle(permit)
+        time.now += 0.02
+    permit = await throttle.admit(Ledger(), PATIENCE)
+    throttle.approve(permit)
+    throttle.settle(permit)
+    assert throttle.refusals == 1
+    throttle.close()
+    with pytest.raises(ClientClosedError, match="^the client is closed$"):
+        await throttle.admit(Ledger(), PATIENCE)
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+async def test_only_good_answers_let_more_go(is_good: bool) -> None:
+    throttle, _ = make(100)
+    before = throttle.state.limit
+    for _ in range(3):
+        permits = [await throttle.admit(Ledger(), PATIENCE) for _ in range(before)]
+        for permit in permits:
+            throttle.approve(permit, **({} if is_good else {"is_good": False}))
+            throttle.settle(permit)
+    assert (throttle.state.limit > before) == is_good
+
+
 async def test_no_error_that_is_kept_holds_the_frames_of_who_caused_it() -> None:
     throttle, _ = make(5)
     permit = await throttle.admit(Ledger(), PATIENCE)
