@@ -553,7 +553,7 @@ async def test_a_good_answer_ends_a_series_of_pauses_and_a_closed_throttle_says_
     throttle.settle(permit)
     assert throttle.refusals == 1
     throttle.close()
-    with pytest.raises(ClientClosedError, match="^the client is closed$"):
+    with pytest.raises(ClientClosedError, match=r"^the client is closed$"):
         await throttle.admit(Ledger(), PATIENCE)
 
 

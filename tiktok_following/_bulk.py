@@ -189,7 +189,7 @@ class FollowingRun:
         """Begin to give outcomes or pages, unless begun."""
         crew = self._crew
         if crew is None:
-            raise ConfigurationError("a run is entered first: async with client.following_many(…)")
+            raise ConfigurationError("a run is entered first, as a context manager")
         if gives is not None and self._gives not in {None, gives}:
             raise ConfigurationError("a run gives outcomes or pages, not both")
         self._gives = self._gives or gives
