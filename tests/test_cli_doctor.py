@@ -250,6 +250,31 @@ def test_a_proxy_of_another_kind_is_a_problem(monkeypatch: pytest.MonkeyPatch) -
     assert "API:" not in result.out
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize("base_url", ["https://api.invalid", "http://127.0.0.1:1"])
+def test_of_a_proxy_that_cannot_be_read_nothing_shows(
+    monkeypatch: pytest.MonkeyPatch, name: str, base_url: str
+) -> None:
+    monkeypatch.setenv("SOCIALFETCH_API_KEY", KEY)
+    monkeypatch.setenv("SOCIALFETCH_BASE_URL", base_url)
+    monkeypatch.setenv(name, "http://user:a_pass/word@proxy.invalid:8080")
+    result = examine()
+    shown, would_be_used = result.out + result.err, (name, base_url[:5]) == ("HTTPS_PROXY", "https")
+    assert (find(result, "proxy")[0] == "problem") is would_be_used
+    for part in ("a_pass", "word@proxy", "proxy.invalid"):
+        assert part not in shown
+
+
+def test_an_address_with_a_password_is_a_problem_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOCIALFETCH_API_KEY", KEY)
+    monkeypatch.setenv("SOCIALFETCH_BASE_URL", "https://user:a_pass/word@api.invalid")
+    result = examine()
+    assert (result.code, find(result, "address")[0]) == (2, "problem")
+    assert "a_pass" not in result.out + result.err
+
+
 # Descriptors and concurrency
 
 

@@ -14,6 +14,7 @@ import pytest
 from raw_server import Connection, respond, serve
 
 from tiktok_following import (
+    ConfigurationError,
     ConnectError,
     DeadlineExceededError,
     Event,
@@ -240,6 +241,41 @@ async def test_the_password_of_a_proxy_is_in_no_error(
     assert "pa55word" not in logged.text
 
 
+BAD_PROXIES = [
+    "http://user:pa55/word@proxy.invalid:8080",
+    "http://user:1234/pa55word@proxy.invalid:8080",
+    "http://user:1234?pa55word@proxy.invalid:8080",
+    "http://user:1234#pa55word@proxy.invalid:8080",
+    "http://user:pa55\\word@proxy.invalid:8080",
+    "http://user:pa55\nword@proxy.invalid:8080",
+    "http://user:pa55ł@proxy.invalid:8080",
+    "http://us%3Aer:pa55word@proxy.invalid:8080",
+    "http://user:pa55word@proxy.invalid:99999",
+    "http://user:pa55word@proxy.invalid:0",
+    "http://user:pa55word@proxy.invalid:abc",
+    "http://user:pa55word@proxy..invalid:8080",
+    "http://user:pa55word@[bad",
+    "http://user:pa55word@",
+    "user:pa55/word@proxy.invalid:8080",
+    "user:pa55://word@proxy.invalid:8080",
+    "pa55word://proxy.invalid:8080",
+    "socks5://user:pa55word@proxy.invalid:1080",
+]
+
+
+@pytest.mark.parametrize("text", BAD_PROXIES)
+def test_of_a_proxy_that_cannot_be_used_nothing_shows_but_the_variable(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", text)
+    with pytest.raises(ConfigurationError, match=r"^HTTPS_PROXY names no proxy") as caught:
+        FollowingClient(KEY, trust_env=True)
+    for error in walk(caught.value):
+        assert "pa55" not in repr(error)
+        for place, local in frames(error.__traceback__):
+            assert "/tests/" in place or "pa55" not in repr(local), place
+
+
 async def test_a_deadline_and_a_cancellation_do_not_show_the_key(sandbox: Sandbox) -> None:
     sandbox.add_key(KEY, 100)
     async with make(sandbox.base_url, deadline=0.03, timeout=Timeout()) as client:
@@ -296,6 +332,8 @@ def test_a_key_in_the_place_of_the_address_is_not_shown() -> None:
 
 
 async def test_a_url_with_credentials_is_refused_and_not_quoted() -> None:
-    with pytest.raises(FollowingError) as caught:
-        FollowingClient(KEY, base_url="https://user:pa55word@api.example.com")
-    assert "pa55word" not in str(caught.value)
+    for user in ("user:pa55word", "user:pa55/word", "user:1/pa55", "user:pa55 word", "[:pa55"):
+        for scheme in ("http", "https"):
+            with pytest.raises(ConfigurationError, match="base_url takes no user") as caught:
+                FollowingClient(KEY, base_url=f"{scheme}://{user}@api.example.com")
+            assert "pa55" not in str(caught.value)

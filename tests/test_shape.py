@@ -62,7 +62,7 @@ PURE = {
 STORE = {"_schema", "_opening", "_writer", "_store", "_session"}
 HOMES = {
     "aiohttp": {"_pool", "_transport", "_engine", "_client", "sandbox"},
-    "yarl": {"_transport"},
+    "yarl": {"_pool", "_transport"},
     "attrs": None,
     "cattrs": {"_structure"},
     "orjson": {"_wire", "_reader", "_json", "sandbox"},

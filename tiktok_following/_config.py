@@ -88,6 +88,8 @@ def parse_base_url(text: str) -> str:
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
         raise ConfigurationError(f"base_url is text, not {type(text).__name__}")
     text = text.strip()
+    if "@" in text:  # with a / in the password no parser finds it, to hide it
+        raise ConfigurationError("base_url takes no user, query or fragment, and no @")
     if not text.isprintable() or {" ", "\\"} & set(text):
         raise ConfigurationError(
             f"base_url {text!a} has white space, control characters or a backslash inside"
@@ -98,7 +100,7 @@ def parse_base_url(text: str) -> str:
         (host or "").encode("idna")  # as it is when its address is looked up
     except ValueError as error:
         raise ConfigurationError(f"base_url {text!r} is not a URL: {error}") from None
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.query or parts.fragment:
         raise ConfigurationError("base_url takes no user, query or fragment")
     if parts.scheme not in {"http", "https"} or not host:
         # Not shown: in a swap of the two variables it is the key.

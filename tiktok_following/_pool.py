@@ -1,6 +1,7 @@
 """What requests go over: a pool of connections, ours or the user's, and the proxy if there is one.
 
 The law: a pool in which requests wait unseen, and a connection that answered unasked, are no good.
+Of a proxy that cannot be used nothing shows: where its password begins and ends nobody knows.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp import ClientRequest, ClientSession
 from aiohttp.connector import Connection
+from yarl import URL
 
 from ._config import is_loopback
 from ._errors import ConfigurationError
@@ -36,26 +38,40 @@ class Pool(aiohttp.TCPConnector):
         return connection
 
 
-def find_proxy(base_url: str) -> str | None:
+def find_proxy(base_url: str) -> URL | None:
     """Read the environment's proxy for the API; this machine itself is never asked through one.
 
     Raises:
-        ConfigurationError: It is of a kind that is not spoken.
+        ConfigurationError: It cannot be used.
     """
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
         return None
-    proxy = getproxies().get(parts.scheme)
-    if not proxy:
+    if not getproxies().get(parts.scheme):
         return None
-    scheme, separator, _ = proxy.partition("://")
-    if not separator:
-        return f"http://{proxy}"
-    if scheme not in {"http", "https"}:
-        name = f"{parts.scheme}_proxy".upper()
-        raise ConfigurationError(f"{name} names a {scheme} proxy; only http and https are spoken")
+    proxy = read_proxy(parts.scheme)
+    if proxy is None:
+        raise ConfigurationError(
+            f"{parts.scheme.upper()}_PROXY names no proxy like http://user:password@host:8080 "
+            "(or https; not SOCKS): in a password, / is written as %2F, and so on"
+        )
     return proxy
+
+
+def read_proxy(scheme: str) -> URL | None:
+    """Read the environment's proxy for URLs of a scheme; `None` if it is none that can be used."""
+    text = getproxies().get(scheme, "").strip()
+    try:
+        url = URL(text if "://" in text else f"http://{text}")
+        (url.host or "").encode("idna")  # as it is when its address is looked up
+        f"{url.user}{url.password}".encode("latin-1")  # as it is when it is sent
+    except ValueError:
+        return None
+    is_whole = url.host and url.port and ":" not in (url.user or "") and text.isprintable()
+    # A password with a / in it makes a host of the user, and a path of the rest.
+    is_bare = url.path in {"", "/"} and not url.query_string and not url.fragment
+    return url if url.scheme in {"http", "https"} and is_whole and is_bare else None
 
 
 def check_session(session: ClientSession, min_pool: int, *, trust_env: bool) -> None:

@@ -114,7 +114,7 @@ class Transport(ProcessBound):
 
     Raises:
         ConfigurationError: The session's pool is smaller than `min_pool`, `trust_env` is meant for
-            a session that is not ours, or the proxy is of a kind that is not spoken.
+            a session that is not ours, or the proxy cannot be used.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from tiktok_following._config import (
     parse_base_url,
 )
 from tiktok_following._errors import ConfigurationError
-from tiktok_following._pool import find_proxy
+from tiktok_following._pool import find_proxy, read_proxy
 from tiktok_following._store import FollowingStore
 from tiktok_following._store_errors import StoreError
 from tiktok_following._version import __version__
@@ -96,20 +96,20 @@ def examine_proxy() -> Finding:
         return object_for("proxy", error, "name an http proxy, or unset the variable")
     if used is not None:
         how = "in Python it is with trust_env=True only"
-        return approve("proxy", f"{_name_proxy(used)} is used by this command; {how}")
+        return approve("proxy", f"{used.origin()} is used by this command; {how}")
     if scheme in proxies:
         why = "the address is this machine, or in NO_PROXY"
-        return approve("proxy", f"{_name_proxy(proxies[scheme])} is not used: {why}")
+        return approve("proxy", f"{_name_proxy(scheme)} is not used: {why}")
     if "all" in proxies:
-        text = f"ALL_PROXY names {_name_proxy(proxies['all'])}, which is not used"
+        text = f"{_name_proxy('all')} is not used: nothing reads ALL_PROXY"
         return warn("proxy", text, f"if it is needed, name it in {scheme.upper()}_PROXY")
     return approve("proxy", "none is named by the environment")
 
 
-def _name_proxy(text: str) -> str:
-    """Show a proxy without its user and password."""
-    parts = urlsplit(text if "://" in text else f"http://{text}")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+def _name_proxy(scheme: str) -> str:
+    """Show a proxy without its user and password, and one that cannot be used not at all."""
+    proxy = read_proxy(scheme)
+    return f"what {scheme.upper()}_PROXY names" if proxy is None else str(proxy.origin())
 
 
 def examine_descriptors(concurrency: int) -> Finding:
