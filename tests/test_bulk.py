@@ -1040,20 +1040,21 @@ async def test_progress_before_the_run_says_nothing_was_done(client: FollowingCl
     assert (progress.pages_per_second, progress.eta) == (0.0, None)
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
 async def test_a_progress_callback_that_fails_breaks_no_run(
-    client: FollowingClient, caplog: pytest.LogCaptureFixture
+    client: FollowingClient, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     calls = 0
 
     def fail(_: RunProgress) -> None:
         nonlocal calls
         calls += 1
-        raise ZeroDivisionError
+        raise error
 
     run = client.following_many(SHORT, on_progress=fail, stall_timeout=0.05)
     with caplog.at_level(logging.ERROR, "tiktok_following"):
         assert len(await read(run)) == 40
-    assert calls == 1
+    assert (calls, run.stopped_by) == (1, None)
     assert "on_progress failed" in caplog.text
 
 

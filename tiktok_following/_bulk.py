@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -205,9 +206,10 @@ class FollowingRun:
             return
         try:
             self._on_progress(self.progress)
-        except Exception:
-            _logger.exception("on_progress failed, and is not called again")
+        # As for `on_event`, nothing is awaited, so a cancellation is not that of the run.
+        except (Exception, asyncio.CancelledError):
             self._on_progress = None
+            _logger.exception("on_progress failed, and is not called again")
 
     def _make_end(self) -> RunEnded:
         summary, progress = self.summary, self.progress

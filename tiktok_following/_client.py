@@ -221,7 +221,8 @@ class FollowingClient(Connection):
                 which the run ends; shared pauses count.
             drain_timeout: Seconds that pages under way have to land when the run ends early; what
                 has not by then is booked at risk.
-            on_progress: Called with the progress about twice a second, and at the end.
+            on_progress: Called with the progress about twice a second, and at the end; not again
+                if it raised, which is logged and breaks nothing.
 
         The client's `deadline` is here for a page's own attempts: time queued and paused is not
         counted.
