@@ -13,7 +13,15 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    TracerProvider as AnyTracerProvider,
+    get_current_span,
+)
 from raw_server import Connection, respond, serve
 
 from tiktok_following import (
@@ -344,6 +352,58 @@ async def test_a_span_processor_that_fails_costs_no_page(
     assert client.usage.credits_charged == sandbox.credits_charged == 2
     assert client.throttle.in_flight == 0
     assert len([record for record in caplog.records if record.exc_info]) == 1
+    assert not get_current_span().get_span_context().is_valid
+
+
+class BrokenSpan(NonRecordingSpan):
+    """What no maker of spans should make: it raises whatever it is asked."""
+
+    def fail(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+    is_recording = set_attribute = set_status = end = fail
+
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__(SpanContext(1, 1, is_remote=False))
+        self.error = error
+
+
+class BrokenTracers(AnyTracerProvider, Tracer):
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def get_tracer(self, *_: Any, **__: Any) -> Tracer:
+        return self
+
+    def start_span(self, *_: Any, **__: Any) -> BrokenSpan:
+        return BrokenSpan(self.error)
+
+    def start_as_current_span(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_a_span_that_fails_costs_no_page_and_hides_no_error(
+    client: FollowingClient,
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    instrument(client, tracer_provider=BrokenTracers(error))
+    sandbox.script(faults.status(503, retry_after=0.01))
+    assert (await client.following_page("nasa")).accounts
+    sandbox.script(faults.status(401))
+    with pytest.raises(AuthenticationError):
+        await client.following_page("nasa")
+    assert client.usage.credits_charged == sandbox.credits_charged == 1
+    assert client.throttle.in_flight == 0
+    told = [record.getMessage() for record in caplog.records if record.exc_info]
+    assert [text.partition(" failed;")[0] for text in told] == [
+        "a span, told attempt_finished,",
+        "a span's end",
+        "a span, told page_fetched,",
+        "a span's failure",
+    ]
     assert not get_current_span().get_span_context().is_valid
 
 

@@ -84,7 +84,7 @@ class Watch:
             fields = {_PREFIX + name: value for name, value in event.to_dict().items()}
             self.call_safely("logging", _logger.log, level, "%s", event, extra=fields)
         if self._spans is not None:
-            self._spans.hear(event)
+            self.call_safely(f"a span, told {event.name},", self._spans.hear, event)
         if self._on_event is not None:
             self.call_safely(f"on_event, told {event.name},", self._on_event, event)
 

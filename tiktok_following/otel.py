@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from opentelemetry.context import attach, detach
 from opentelemetry.trace import (
     INVALID_SPAN,
     Span,
@@ -21,7 +22,7 @@ from opentelemetry.trace import (
     TracerProvider,
     get_current_span,
     get_tracer,
-    use_span,
+    set_span_in_context,
 )
 
 from ._client import FollowingClient
@@ -84,7 +85,7 @@ class _Spans:
             try:
                 yield
             except BaseException as error:
-                _mark_failure(span, error)
+                self._watch.call_safely("a span's failure", _mark_failure, span, error)
                 raise
 
     @contextmanager
@@ -113,15 +114,16 @@ class _Spans:
 
     @contextmanager
     def _open(self, name: str, kind: SpanKind, attributes: dict[str, str | int]) -> Generator[Span]:
-        """Make a span the current one; a processor that raises must not cost anybody a page."""
+        """Make a span the current one; one that raises must not cost anybody a page."""
         start, safely = self._tracer.start_span, self._watch.call_safely
         span = safely("a span's start", start, name, kind=kind, attributes=attributes)
         span = span or INVALID_SPAN
         self._open_now.add(span)
+        token = attach(set_span_in_context(span))  # `use_span` would ask the span when a page fails
         try:
-            with use_span(span, record_exception=False, set_status_on_exception=False):
-                yield span
+            yield span
         finally:
+            detach(token)
             self._open_now.discard(span)
             safely("a span's end", span.end)
 
