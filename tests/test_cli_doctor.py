@@ -1,5 +1,6 @@
 """What ``doctor`` promises: it finds what is wrong, says what to do, costs nothing."""
 
+import errno
 import os
 import resource
 import socket
@@ -332,6 +333,20 @@ def test_a_store_that_is_none_yet_is_well_where_it_can_be_made(tmp_path: Path) -
     assert not path.exists()
     result = examine("--sandbox", "--store", str(tmp_path / "nowhere" / "a.db"))
     assert (result.code, find(result, "store")[0]) == (2, "problem")
+
+
+@pytest.mark.parametrize("length", [248, 300])
+def test_a_name_too_long_for_a_store_or_what_is_beside_it_is_a_problem(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("a" * length)
+    result = examine("--sandbox", "--store", str(path))
+    verdict, text, advice = find(result, "store")
+    assert (result.code, verdict, advice) == (2, "problem", "choose another file")
+    assert text == f"{path} cannot be used: {os.strerror(errno.ENAMETOOLONG)}"
+
+
+def test_a_name_that_is_none_is_a_problem(tmp_path: Path) -> None:
+    (finding,) = _surroundings.examine_store(f"{tmp_path}/a\0b")
+    assert (finding.verdict, finding.code, finding.advice) == ("problem", 1, "choose another file")
 
 
 def test_a_file_that_is_no_store_is_a_problem(tmp_path: Path) -> None:

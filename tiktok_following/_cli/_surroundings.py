@@ -25,6 +25,7 @@ from tiktok_following._config import (
     parse_base_url,
 )
 from tiktok_following._errors import ConfigurationError
+from tiktok_following._opening import resolve_path
 from tiktok_following._pool import find_proxy, read_proxy
 from tiktok_following._store import FollowingStore
 from tiktok_following._store_errors import StoreError
@@ -146,8 +147,19 @@ def examine_concurrency(concurrency: int) -> Iterator[Finding]:
 
 def examine_store(path: str) -> Iterator[Finding]:
     """Look whether a run can go on with a store, or make it, and whether there is room."""
-    folder = Path(path).absolute().parent
-    if not Path(path).exists():
+    try:
+        file = resolve_path(path)
+        is_there = file.exists()
+        Path(f"{file}-journal").exists()  # the longest name of what is made beside it
+    except StoreError as error:
+        yield object_for("store", error, "choose another file")
+        return
+    except OSError as error:
+        text = f"{path} cannot be used: {error.strerror}"
+        yield object_to("store", text, "choose another file", code=USAGE)
+        return
+    folder = file.parent
+    if not is_there:
         if not os.access(folder, os.W_OK | os.X_OK):
             text = f"it cannot be made in {folder}"
             yield object_to("store", text, "choose a folder that can be written", code=USAGE)
