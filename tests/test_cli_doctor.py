@@ -331,12 +331,16 @@ def test_a_store_that_is_none_yet_is_well_where_it_can_be_made(tmp_path: Path) -
     path = tmp_path / "a.db"
     assert find(examine("--sandbox", "--store", str(path)), "store")[0] == "ok"
     assert not path.exists()
+    path.touch()  # a run takes an empty file for one that is not there
+    assert find(examine("--sandbox", "--store", str(path)), "store")[0] == "ok"
     result = examine("--sandbox", "--store", str(tmp_path / "nowhere" / "a.db"))
     assert (result.code, find(result, "store")[0]) == (2, "problem")
 
 
 @pytest.mark.parametrize("length", [248, 300])
-def test_a_name_too_long_for_a_store_or_what_is_beside_it_is_a_problem(tmp_path: Path, length: int) -> None:
+def test_a_name_too_long_for_a_store_or_what_is_beside_it_is_a_problem(
+    tmp_path: Path, length: int
+) -> None:
     path = tmp_path / ("a" * length)
     result = examine("--sandbox", "--store", str(path))
     verdict, text, advice = find(result, "store")

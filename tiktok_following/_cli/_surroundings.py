@@ -149,7 +149,7 @@ def examine_store(path: str) -> Iterator[Finding]:
     """Look whether a run can go on with a store, or make it, and whether there is room."""
     try:
         file = resolve_path(path)
-        is_there = file.exists()
+        is_there = file.exists() and not (file.is_file() and not file.stat().st_size)
         Path(f"{file}-journal").exists()  # the longest name of what is made beside it
     except StoreError as error:
         yield object_for("store", error, "choose another file")
@@ -164,7 +164,7 @@ def examine_store(path: str) -> Iterator[Finding]:
             text = f"it cannot be made in {folder}"
             yield object_to("store", text, "choose a folder that can be written", code=USAGE)
             return
-        yield approve("store", f"{path} is not there yet: the first run makes it")
+        yield approve("store", f"{path} has nothing in it yet: the first run makes it")
     else:
         yield _examine_file(path)
     free = shutil.disk_usage(folder).free
