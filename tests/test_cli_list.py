@@ -16,6 +16,7 @@ import pytest
 from cli_runs import point_to, run
 
 from tiktok_following import ConnectError, FollowingClient
+from tiktok_following._engine import Engine
 from tiktok_following.sandbox import Gate, Profile, Sandbox, faults
 
 CSV_COLUMNS = (
@@ -332,7 +333,7 @@ def test_verbose_tells_what_caused_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     async def fail(*_: object, **__: object) -> None:
         raise ConnectError("no connection", attempts=4) from OSError("the cable is out")
 
-    monkeypatch.setattr(FollowingClient, "_fetch", fail)
+    monkeypatch.setattr(Engine, "buy", fail)
     assert "nasa: no connection (4 attempts)\n" in run("list", "--sandbox", "nasa").err
     assert "caused by OSError: the cable is out" in run("list", "--sandbox", "nasa", "-v").err
 
@@ -357,7 +358,7 @@ def test_an_unexpected_error_is_one_line_and_with_verbose_a_traceback_without_va
     async def fail(*_: object, **__: object) -> None:
         raise KeyError("a surprise\nof two lines")
 
-    monkeypatch.setattr(FollowingClient, "_fetch", fail)
+    monkeypatch.setattr(Engine, "buy", fail)
     short, long = run("list", "nasa"), run("list", "nasa", "-v")
     assert short.code == long.code == 1
     unexpected = short.err.splitlines()[-1]
