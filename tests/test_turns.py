@@ -144,8 +144,11 @@ async def test_a_broken_answer_given_up_while_it_waits_is_at_risk(
     assert (client.usage.credits_charged, client.usage.credits_at_risk) == (0, 1)
 
 
-async def test_an_answer_that_waits_for_its_turn_is_not_late(make_client: MakeClient) -> None:
-    client = make_client(deadline=2.0)
+@pytest.mark.parametrize("deadline", [2.0, None])
+async def test_an_answer_that_waits_for_its_turn_is_not_late(
+    make_client: MakeClient, deadline: float | None
+) -> None:
+    client = make_client(deadline=deadline)
     buying = await start_waiting(client)
     assert client._engine._pipeline._deadlines._running == set()
     client._engine._pipeline._turns._begin_pass()
