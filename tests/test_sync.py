@@ -433,7 +433,7 @@ def test_an_interruption_before_anything_was_begun_leaves_nothing(client: Follow
     async def never() -> None:
         pytest.fail("it was begun")
 
-    call = _loop_thread._Call(never(), threading.Condition())
+    call = _loop_thread._Call(never())
     client._thread._end(call)
     client.close()
     client._thread._end(call)
@@ -565,6 +565,40 @@ def test_ctrl_c_ends_a_run_whose_pages_under_way_are_stored(
     assert out.split() == ["begun", "cancelled", "0", "0"]
     with FollowingStore(tmp_path / "a.db") as store:
         assert store.summary().credits_charged == charged
+
+
+AT_ANY_STEP = """
+    import sys
+    from contextlib import suppress
+    from tiktok_following import ClientClosedError, WrongLoopError
+
+    def handle_signal(frame, event, argument):
+        global left
+        left -= 1
+        if left == 0:
+            sys.setprofile(None)
+            with suppress(WrongLoopError, ClientClosedError):  # it was starting, or at its end
+                {does}
+
+    for step in range(1, 10_000):
+        left = step
+        with suppress(ClientClosedError), FollowingClient() as client:
+            sys.setprofile(handle_signal)
+            with client.following_many((name for name in ["no handle"])) as run:
+                next(run)
+        sys.setprofile(None)
+        if left > 0: break
+    print("came in at", step - 1, "steps")
+"""
+
+
+@pytest.mark.parametrize("does", ["client.usage", "client.whoami()", "client.close()"])
+def test_a_signal_handler_may_use_the_client_between_any_two_steps(does: str) -> None:
+    """A profiler comes in where a handler would, on the thread that waits, and at will."""
+    with Sandbox() as server:
+        code, out, err = finish(start_script(AT_ANY_STEP.format(does=does), server))
+    assert (code, err) == (0, "")
+    assert int(out.split()[3]) > 50
 
 
 @pytest.mark.parametrize(

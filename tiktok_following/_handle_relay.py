@@ -5,10 +5,9 @@ waiting holds up neither the loop nor what is ready to be handed over.
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterable, Iterable, Sized
-from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Self, cast
 
 _END: Any = object()
@@ -20,9 +19,9 @@ class HandleRelay:
     """An async iterator of what an iterable has; `Duties` of the thread that has the iterable."""
 
     def __init__(self, handles: Iterable[Any]) -> None:
-        self.changed = threading.Condition()
+        self.readers: set[SimpleQueue[None]] = set()
         self._iterator = iter(handles)
-        self._wanted: Future[Any] | None = None
+        self._wanted: SimpleQueue[asyncio.Future[Any]] = SimpleQueue()
 
     @classmethod
     def make(cls, handles: Any) -> Self | None:
@@ -36,33 +35,44 @@ class HandleRelay:
     async def __anext__(self) -> Any:
         for _ in range(_TURNS):
             await asyncio.sleep(0)
-        wanted: Future[Any] = Future()
-        with self.changed:
-            self._wanted = wanted
-            self.changed.notify_all()
-        given = await asyncio.wrap_future(wanted)
+        wanted: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._wanted.put(wanted)
+        for reader in tuple(self.readers):
+            reader.put(None)
+        given = await wanted
         if given is _END:
             raise StopAsyncIteration
         return given
 
     def wants(self) -> bool:
         """Tell whether a handle is to be read."""
-        return self._wanted is not None and not self._wanted.cancelled()
+        return not self._wanted.empty()
 
     def serve(self) -> None:
         """Read one; what the iterable raises is raised where the handle is wanted."""
-        with self.changed:
-            wanted, self._wanted = self._wanted, None
-        if wanted is None:  # another thread was quicker
-            return
         try:
-            given = next(self._iterator, _END)
-        except Exception as error:  # noqa: BLE001 - the run raises it
-            with suppress(InvalidStateError):
-                wanted.set_exception(error)
+            wanted = self._wanted.get_nowait()
+        except Empty:  # another thread was quicker
+            return
+        if wanted.done():  # the run ended meanwhile
+            return
+        error: Exception | None = None
+        try:
+            try:
+                given = next(self._iterator, _END)
+            except Exception as caught:  # noqa: BLE001 - the run raises it
+                given, error = None, caught
+            with suppress(RuntimeError):  # the loop has ended
+                wanted.get_loop().call_soon_threadsafe(_settle, wanted, given, error)
         except BaseException:
-            self._wanted = wanted  # the iterator may go on
+            self._wanted.put(wanted)  # the iterator may go on
             raise
-        else:
-            with suppress(InvalidStateError):  # the run ended meanwhile
-                wanted.set_result(given)
+
+
+def _settle(wanted: asyncio.Future[Any], given: Any, error: Exception | None) -> None:
+    if wanted.done():
+        return
+    if error is None:
+        wanted.set_result(given)
+    else:
+        wanted.set_exception(error)

@@ -1,17 +1,21 @@
 """A loop on a thread of its own, and others that wait for what it does.
 
 The law: whoever waits can be interrupted, and what was waited for is then ended and not left alone;
-a loop that nobody closed keeps no process alive.
+a loop that nobody closed keeps no process alive. A signal handler runs between any two steps of who
+waits, so the loop never waits for a lock that one who waits may hold.
 """
 
 from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ._errors import ClientClosedError, FollowingError, WrongLoopError, WrongProcessError
@@ -28,8 +32,8 @@ _LAST_SECONDS = 5.0
 class Duties(Protocol):
     """What the loop needs done on the thread that waits for it."""
 
-    changed: threading.Condition
-    """Notified when there is something to do."""
+    readers: set[SimpleQueue[None]]
+    """What wakes the threads that wait; each is put to when there is something to do."""
 
     def wants(self) -> bool:
         """Tell whether there is something to do."""
@@ -75,7 +79,7 @@ class LoopThread(ProcessBound):
             WrongLoopError: This is its own thread, which would wait for itself.
             WrongProcessError: It belongs to the process that this one was forked off.
         """
-        call = _Call(coroutine, threading.Condition() if duties is None else duties.changed)
+        call = _Call(coroutine)
         try:
             self._check_thread()
             self._home.post(call.begin)
@@ -127,9 +131,9 @@ class LoopThread(ProcessBound):
 class _Call(Generic[T]):
     """One coroutine, and the thread that waits for it."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], changed: threading.Condition) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
-        self._changed = changed
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._task: asyncio.Task[T] | None = None
         self._is_done = False
 
@@ -139,19 +143,23 @@ class _Call(Generic[T]):
         self._task.add_done_callback(self._tell)
 
     def _tell(self, _: object) -> None:
-        with self._changed:
-            self._is_done = True
-            self._changed.notify_all()
+        self._is_done = True
+        self._wake.put(None)
 
     def wait(self, duties: Duties | None) -> None:
         """Wait until it is done."""
-        while True:
-            with self._changed:
-                while not (self._is_done or (duties is not None and duties.wants())):
-                    self._changed.wait(_GLANCE)
-            if self._is_done or duties is None:
-                return
-            duties.serve()
+        if duties is not None:
+            duties.readers.add(self._wake)
+        try:
+            while not self._is_done:
+                if duties is not None and duties.wants():
+                    duties.serve()
+                else:
+                    with suppress(Empty):
+                        self._wake.get(timeout=_GLANCE)
+        finally:
+            if duties is not None:
+                duties.readers.discard(self._wake)
 
     def cancel(self) -> None:
         """Cancel it, on the loop; nothing of it is done if it was not begun."""
@@ -174,8 +182,10 @@ class _Home:
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self._close = close
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal handler comes in here a second time
+        self._is_starting = False
         self._is_closed = False
+        self._is_over = False
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread | None = None
         self._stop = asyncio.Event()
@@ -193,30 +203,50 @@ class _Home:
         """Call something on the loop, started if need be.
 
         Raises:
-            ClientClosedError: It was stopped.
+            ClientClosedError: It was stopped, maybe by a signal handler in the midst of this.
+            WrongLoopError: This is a signal handler that came in while it was being started.
         """
         with self._guard:
+            if self._thread is None and not self._is_closed:
+                self._start()
+            if not self._is_closed:
+                with suppress(RuntimeError):  # the loop has ended
+                    self._loop.call_soon_threadsafe(callback)
             if self._is_closed:
                 raise ClientClosedError("the client is closed")
-            if self._thread is None:
-                self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=self._live, name="following-client", daemon=True)
-                thread.start()
-                self._thread = thread
-                _homes.add(self)
-            self._loop.call_soon_threadsafe(callback)
+
+    def _start(self) -> None:
+        if self._is_starting:
+            raise WrongLoopError("a signal handler cannot wait for a client that is being started")
+        self._is_starting = True
+        try:
+            self._loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=self._live, name="following-client", daemon=True)
+            thread.start()
+            self._thread = thread
+        finally:
+            self._is_starting = False
+        _homes.add(self)
+        if self._is_closed:
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def stop(self) -> None:
         """Take nothing more, and end soon."""
         with self._guard:
-            if self.is_running:
-                self._loop.call_soon_threadsafe(self._stop.set)
             self._is_closed = True
+            if self._thread is not None:
+                with suppress(RuntimeError):  # it has ended
+                    self._loop.call_soon_threadsafe(self._stop.set)
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: float = math.inf) -> None:
         """Wait for its end, unless this is its own thread."""
-        if self._thread is not None and not self.is_here():
-            self._thread.join(timeout)
+        if self._thread is None or self.is_here():
+            return
+        until = time.monotonic() + timeout
+        while not self._is_over and time.monotonic() < until:
+            # Not for ever: in a signal handler, what was interrupted may hold the thread's lock.
+            self._thread.join(_GLANCE)
+        self._thread.join(_GLANCE)
 
     def _live(self) -> None:
         staying = self._loop.create_task(self._stay())
@@ -227,6 +257,7 @@ class _Home:
                     self._loop.run_until_complete(staying)
         finally:
             self._loop.close()
+            self._is_over = True
 
     async def _stay(self) -> None:
         await self._stop.wait()
