@@ -403,6 +403,21 @@ def test_closing_ends_what_other_threads_wait_for(client: FollowingClient, api: 
             waiting.result()
 
 
+def test_closing_cancels_what_does_not_end_by_itself(client: FollowingClient) -> None:
+    begun = threading.Event()
+
+    async def stay() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client._thread.run, stay())
+        assert begun.wait(20)
+        client.close()
+        with pytest.raises(ClientClosedError):
+            waiting.result(20)
+
+
 def test_a_client_that_nobody_has_any_more_ends_its_thread(
     make: Callable[..., FollowingClient], api: Sandbox
 ) -> None:
@@ -565,6 +580,89 @@ def test_ctrl_c_ends_a_run_whose_pages_under_way_are_stored(
     assert out.split() == ["begun", "cancelled", "0", "0"]
     with FollowingStore(tmp_path / "a.db") as store:
         assert store.summary().credits_charged == charged
+
+
+def interrupt_at_each_step(use: Callable[[], object]) -> Iterator[bool]:
+    """Raise where Ctrl-C may, a step later each time, and tell whether it was; last it was not."""
+    for step in range(1, 10_000):  # pragma: no branch - it ends before
+        steps = iter(range(step))
+
+        def interrupt(frame: Any, event: str, _: object, left: Iterator[int] = steps) -> None:
+            is_ours = Path(frame.f_code.co_filename).parent == Path(sync.__file__).parent
+            if is_ours and event != "return" and next(left, None) is None:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+        was_interrupted = False
+        sys.setprofile(interrupt)
+        try:
+            use()
+            sys.setprofile(None)
+        except KeyboardInterrupt:
+            was_interrupted = True
+        yield was_interrupted
+        if next(steps, None) is not None:
+            assert step > 10
+            return
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+@pytest.mark.parametrize("kind", ["rows", "pages"])
+def test_ctrl_c_loses_nothing_of_a_list(client: FollowingClient, kind: str) -> None:
+    expected = client.following("some.1", max_pages=1).collect().accounts
+    got = list[Any]()
+
+    def take() -> None:
+        nonlocal got
+        for _ in range(3):
+            for thing in pager if kind == "rows" else pager.pages():
+                got += [thing]  # not append: Ctrl-C may come before a call
+                break
+
+    pager = client.following("some.1", max_pages=1)
+    for was_interrupted in interrupt_at_each_step(take):
+        was_complete, before = pager.complete, len(got)
+        got.extend(pager if kind == "rows" else pager.pages())
+        assert not (was_interrupted and was_complete and len(got) > before)
+        rows = got if kind == "rows" else [row for page in got for row in page.accounts]
+        assert rows == expected
+        got.clear()
+        pager = client.following("some.1", max_pages=1)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+@pytest.mark.parametrize("kind", ["outcomes", "pages"])
+def test_ctrl_c_loses_nothing_of_a_run(client: FollowingClient, kind: str) -> None:
+    got = list[Any]()
+
+    def take() -> None:
+        nonlocal got
+        for thing in run if kind == "outcomes" else run.pages():
+            got += [thing]
+
+    def make() -> sync.FollowingRun:
+        return client.following_many((name for name in ("empty.profile", "some.1")), max_pages=1)
+
+    run = make().__enter__()
+    for _ in interrupt_at_each_step(take):
+        take()
+        run.__exit__(None, None, None)
+        assert sorted(thing.handle for thing in got) == ["empty.profile", "some.1"]
+        got.clear()
+        run = make().__enter__()
+    run.__exit__(None, None, None)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_ctrl_c_while_a_run_is_entered_leaves_the_store_free(
+    client: FollowingClient, tmp_path: Path
+) -> None:
+    def use() -> None:
+        with client.following_many(["not a handle"], store=tmp_path / "a.db"):
+            sys.setprofile(None)
+
+    for _ in interrupt_at_each_step(use):
+        use()
 
 
 AT_ANY_STEP = """

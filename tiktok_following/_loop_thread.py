@@ -65,7 +65,12 @@ class LoopThread(ProcessBound):
         self._farewell.detach()
         _homes.discard(self._home)
 
-    def run(self, coroutine: Coroutine[Any, Any, T], duties: Duties | None = None) -> T:
+    def run(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        duties: Duties | None = None,
+        give_back: Callable[[Any], object] | None = None,
+    ) -> T:
         """Run a coroutine and wait for what it returns, or raise what it raises.
 
         An interruption, such as Ctrl-C, cancels it and waits for its end; a second one does not.
@@ -73,24 +78,25 @@ class LoopThread(ProcessBound):
         Args:
             coroutine: What to run.
             duties: What this thread does in the meantime.
+            give_back: Called, on the loop, with what an interrupted call returned nevertheless.
 
         Raises:
             ClientClosedError: It is closed, or was meanwhile.
             WrongLoopError: This is its own thread, which would wait for itself.
             WrongProcessError: It belongs to the process that this one was forked off.
         """
-        call = _Call(coroutine)
+        call = _Call(coroutine, give_back)
         try:
             self._check_thread()
             self._home.post(call.begin)
             call.wait(duties)
+            return call.take_result()  # here, as an interruption may come after any call
         except FollowingError:  # not begun
             coroutine.close()
             raise
         except BaseException:
             self._end(call)
             raise
-        return call.take_result()
 
     def _check_thread(self) -> None:
         self.check_process("client")
@@ -103,6 +109,7 @@ class LoopThread(ProcessBound):
             self._home.post(call.cancel)
         except ClientClosedError:  # all calls are being cancelled
             self._home.join()
+            call.return_result()
         else:
             call.wait(None)
 
@@ -131,8 +138,13 @@ class LoopThread(ProcessBound):
 class _Call(Generic[T]):
     """One coroutine, and the thread that waits for it."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        give_back: Callable[[Any], object] | None = None,
+    ) -> None:
         self._coroutine = coroutine
+        self._give_back = give_back
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._task: asyncio.Task[T] | None = None
         self._is_done = False
@@ -166,8 +178,16 @@ class _Call(Generic[T]):
         if self._task is None:
             self._coroutine.close()
             self._tell(self)
-        else:
-            self._task.cancel()
+        elif not self._task.cancel():
+            self.return_result()
+
+    def return_result(self) -> None:
+        """Give back what it returned, if it did, to where it was taken."""
+        task, self._task = self._task, None
+        if task is None or self._give_back is None or task.cancelled() or task.exception():
+            return
+        if (result := task.result()) is not None:
+            self._give_back(result)
 
     def take_result(self) -> T:
         """Give what came of it; raises as `LoopThread.run`."""

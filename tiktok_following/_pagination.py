@@ -159,6 +159,26 @@ class FollowingPager:
                 return page
         return None
 
+    def mark(self) -> Callable[[object], None]:
+        """Give what undoes the next step, so that its rows are handed over again.
+
+        Where others take rows meanwhile, these may come again too; none is skipped.
+        """
+        page, is_untouched, begun, rows = (
+            self._page,
+            self._is_untouched,
+            self._rows_of_page,
+            self._rows,
+        )
+
+        def go_back(_: object) -> None:
+            is_same = self._page is page
+            self._is_untouched = is_untouched if is_same else True
+            self._rows_of_page = begun if is_same else 0
+            self._rows = rows
+
+        return go_back
+
     async def collect(self) -> Following:
         """Read the rest of the list, and give all that was collected so far.
 

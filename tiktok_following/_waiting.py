@@ -1,10 +1,12 @@
 """What the client without a loop gives: a pager and a run to iterate.
 
-The law: each has what the one of the asyncio client has, and waits for it.
+The law: each has what the one of the asyncio client has, and waits for it. What was taken and did
+not reach who waited, for an interruption, is given again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
@@ -20,8 +22,8 @@ from ._status import Status, StoppedBy
 T = TypeVar("T")
 
 
-async def _take(iterator: AsyncIterator[T]) -> T | None:
-    return await anext(iterator, None)
+async def _take(iterator: AsyncIterator[T], given_back: deque[T | None] | None = None) -> T | None:
+    return given_back.popleft() if given_back else await anext(iterator, None)
 
 
 class FollowingPager:
@@ -45,7 +47,7 @@ class FollowingPager:
         return self
 
     def __next__(self) -> Account:
-        account = self._thread.run(_take(self._pager))
+        account = self._thread.run(_take(self._pager), give_back=self._pager.mark())
         if account is None:
             raise StopIteration
         return account
@@ -57,7 +59,7 @@ class FollowingPager:
 
     def next_page(self) -> FollowingPage | None:
         """Give the next of `pages`, or `None` when there is none."""
-        return self._thread.run(self._pager.next_page())
+        return self._thread.run(self._pager.next_page(), give_back=self._pager.mark())
 
     def collect(self) -> Following:
         """Read the rest of the list, and give all that was collected so far.
@@ -114,12 +116,20 @@ class FollowingRun:
         self._run = run
         self._thread = thread
         self._relay = relay
+        self._outcomes: deque[Outcome | None] = deque()
+        self._pages: deque[FollowingPage | None] = deque()
 
     def __reduce__(self) -> NoReturn:
         self._run.__reduce__()
 
     def __enter__(self) -> Self:
-        self._thread.run(self._run.__aenter__())
+        entered: list[AsyncRun] = []
+        try:
+            self._thread.run(self._run.__aenter__(), give_back=entered.append)
+        except BaseException as error:
+            if self._thread.look(lambda: bool(entered)):  # nobody else will leave it
+                self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(
@@ -134,7 +144,8 @@ class FollowingRun:
         return self
 
     def __next__(self) -> Outcome:
-        outcome = self._thread.run(_take(self._run), self._relay)
+        taking, keep = _take(self._run, self._outcomes), self._outcomes.append
+        outcome = self._thread.run(taking, self._relay, keep)
         if outcome is None:
             raise StopIteration
         return outcome
@@ -151,7 +162,7 @@ class FollowingRun:
             ConfigurationError: The run is `ordered`, or was iterated for outcomes.
         """
         pages = self._run.pages(on_outcome=on_outcome)
-        while (page := self._thread.run(_take(pages), self._relay)) is not None:
+        while page := self._thread.run(_take(pages, self._pages), self._relay, self._pages.append):
             yield page
 
     def stop(self) -> None:
