@@ -159,7 +159,7 @@ class FollowingPager:
                 return page
         return None
 
-    def mark(self) -> Callable[[object], None]:
+    def _mark(self) -> Callable[[object], None]:
         """Give what undoes the next step, so that its rows are handed over again.
 
         Where others take rows meanwhile, these may come again too; none is skipped.

@@ -47,7 +47,7 @@ class FollowingPager:
         return self
 
     def __next__(self) -> Account:
-        account = self._thread.run(_take(self._pager), give_back=self._pager.mark())
+        account = self._thread.run(_take(self._pager), give_back=self._pager._mark())  # noqa: SLF001 - no name for users
         if account is None:
             raise StopIteration
         return account
@@ -59,7 +59,7 @@ class FollowingPager:
 
     def next_page(self) -> FollowingPage | None:
         """Give the next of `pages`, or `None` when there is none."""
-        return self._thread.run(self._pager.next_page(), give_back=self._pager.mark())
+        return self._thread.run(self._pager.next_page(), give_back=self._pager._mark())  # noqa: SLF001 - no name for users
 
     def collect(self) -> Following:
         """Read the rest of the list, and give all that was collected so far.
