@@ -17,7 +17,7 @@ _TURNS = 5
 
 
 class HandleRelay:
-    """An async iterator of what an iterable has; `Duties` of the thread that has the iterable."""
+    """An async iterator of what an iterable has, which the thread that has the iterable reads."""
 
     def __init__(self, handles: Iterable[Any]) -> None:
         self.readers: set[SimpleQueue[None]] = set()

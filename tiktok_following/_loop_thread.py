@@ -16,10 +16,13 @@ import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ._errors import ClientClosedError, FollowingError, WrongLoopError, WrongProcessError
 from ._forks import ProcessBound
+
+if TYPE_CHECKING:
+    from ._handle_relay import HandleRelay
 
 T = TypeVar("T")
 
@@ -27,21 +30,6 @@ _GLANCE = 0.5
 """Seconds: Windows hands Ctrl-C over between two waits only."""
 _LAST_SECONDS = 5.0
 """Seconds that closing may take at the end of the process."""
-
-
-class Duties(Protocol):
-    """What the loop needs done on the thread that waits for it."""
-
-    readers: set[SimpleQueue[None]]
-    """What wakes the threads that wait; each is put to when there is something to do."""
-
-    def wants(self) -> bool:
-        """Tell whether there is something to do."""
-        ...
-
-    def serve(self) -> None:
-        """Do it."""
-        ...
 
 
 class LoopThread(ProcessBound):
@@ -68,7 +56,7 @@ class LoopThread(ProcessBound):
     def run(
         self,
         coroutine: Coroutine[Any, Any, T],
-        duties: Duties | None = None,
+        duties: HandleRelay | None = None,
         give_back: Callable[[Any], object] | None = None,
     ) -> T:
         """Run a coroutine and wait for what it returns, or raise what it raises.
@@ -158,7 +146,7 @@ class _Call(Generic[T]):
         self._is_done = True
         self._wake.put(None)
 
-    def wait(self, duties: Duties | None) -> None:
+    def wait(self, duties: HandleRelay | None) -> None:
         """Wait until it is done."""
         if duties is not None:
             duties.readers.add(self._wake)

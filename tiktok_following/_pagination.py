@@ -264,6 +264,11 @@ def choose_cursor(
     raise PaginationError(text, handle=handle, cursor=None if last is None else last.cursor)
 
 
+def mark(pager: FollowingPager) -> Callable[[object], None]:
+    """Remember where a pager stands; what this gives takes it back there."""
+    return pager._mark()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - no method for users
+
+
 def check_cursor(cursor: str | None) -> None:
     """Check a cursor given by the user.
 

@@ -16,7 +16,7 @@ from ._handle_relay import HandleRelay
 from ._loop_thread import LoopThread
 from ._models import Account, Following, FollowingPage, Usage
 from ._outcomes import Outcome, RunProgress, RunSummary
-from ._pagination import FollowingPager as AsyncPager
+from ._pagination import FollowingPager as AsyncPager, mark
 from ._status import Status, StoppedBy
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class FollowingPager:
         return self
 
     def __next__(self) -> Account:
-        account = self._thread.run(_take(self._pager), give_back=self._pager._mark())  # noqa: SLF001 - no name for users
+        account = self._thread.run(_take(self._pager), give_back=mark(self._pager))
         if account is None:
             raise StopIteration
         return account
@@ -59,7 +59,7 @@ class FollowingPager:
 
     def next_page(self) -> FollowingPage | None:
         """Give the next of `pages`, or `None` when there is none."""
-        return self._thread.run(self._pager.next_page(), give_back=self._pager._mark())  # noqa: SLF001 - no name for users
+        return self._thread.run(self._pager.next_page(), give_back=mark(self._pager))
 
     def collect(self) -> Following:
         """Read the rest of the list, and give all that was collected so far.
