@@ -40,9 +40,12 @@ class RawServer:
         self.connections = 0
         self.requests: list[bytes] = []
         self.base_url = ""
+        self.serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        if (task := asyncio.current_task()) is not None:
+            self.serving.add(task)
         connection = Connection(reader, writer)
         read = connection.read_request
 
@@ -69,3 +72,5 @@ async def serve(
         yield raw
     finally:
         server.close()
+        if raw.serving:  # what ends now leaves no transport behind; what hangs is left alone
+            await asyncio.wait(raw.serving, timeout=0.1)

@@ -620,6 +620,25 @@ async def test_an_outage_in_the_middle_is_sat_out_and_fails_no_handle(
     assert [outcome.error for outcome in outcomes if outcome.error is not None] == []
 
 
+async def test_the_page_that_finds_an_outage_over_is_kept(make_client: MakeClient) -> None:
+    retry = RetryPolicy(initial_backoff=0.001, max_backoff=0.005, max_attempts=1)
+    first = Sandbox(totals=(10, 20))
+    await first.start()
+    port = int(first.base_url.rpartition(":")[2])
+    client = make_client(base_url=first.base_url, retry=retry)
+    async with client.following_many([f"user{n}" for n in range(5)], concurrency=1) as run:
+        await anext(run)
+        await first.close()
+        rest = asyncio.ensure_future(anext(run))
+        while client.usage.outcomes.get("ConnectError", 0) < 2:
+            await asyncio.sleep(0.001)
+        async with Sandbox(totals=(10, 20), port=port):
+            outcomes = [await rest, *[outcome async for outcome in run]]
+    assert len(outcomes) == 4
+    lost = [outcome for outcome in outcomes if outcome.error is not None]
+    assert len(lost) <= 1  # one may have been under way as the server went
+
+
 async def test_answers_that_cannot_be_read_are_answers_and_no_silence(
     make_client: MakeClient, sandbox: Sandbox
 ) -> None:

@@ -35,7 +35,8 @@ from tiktok_following import (
     _loop_thread,
     sync,
 )
-from tiktok_following._handle_relay import HandleRelay
+from tiktok_following._handle_relay import HandleRelay, _settle
+from tiktok_following._loop_thread import LoopThread
 from tiktok_following.sandbox import Gate, Sandbox, faults
 from tiktok_following.sync import FollowingClient
 
@@ -781,3 +782,31 @@ def test_in_a_forked_process_it_says_so_and_the_parent_goes_on() -> None:
     assert (code, err) == (0, "")
     kinds = [line.split(":")[0] for line in out.splitlines()]
     assert kinds == ["WrongProcessError", "WrongProcessError", "True", "True"]
+
+
+async def test_a_handle_that_nobody_wants_any_more_is_dropped() -> None:
+    wanted = asyncio.get_running_loop().create_future()
+    wanted.cancel()
+    _settle(wanted, "nasa", None)
+    assert wanted.cancelled()
+
+
+async def close_nothing() -> None:
+    pass
+
+
+def test_a_signal_handler_cannot_wait_for_a_client_that_is_being_started() -> None:
+    thread = LoopThread(close_nothing)
+    thread._home._is_starting = True
+    with pytest.raises(WrongLoopError, match="being started"):
+        thread.run(close_nothing())
+    thread.close()
+
+
+def test_a_loop_stopped_while_it_is_started_ends() -> None:
+    thread = LoopThread(close_nothing)
+    thread._home._is_closed = True
+    thread._home._start()
+    thread._home.join()
+    assert thread._home._thread is not None
+    assert not thread._home._thread.is_alive()
