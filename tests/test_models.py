@@ -463,6 +463,20 @@ def test_a_page_without_unknown_keys_shares_nothing() -> None:
     assert two.accounts[0].extra == {}
 
 
+def test_a_row_without_unknown_keys_is_like_one_that_was_looked_at() -> None:
+    one, two = make_account(), make_account()
+    assert (two.extra, two.metrics.extra) == ({}, {})
+    assert one == two
+    assert repr(make_account()) == repr(two)
+    assert attrs.asdict(make_account()) == attrs.asdict(two)
+    for copied in (copy.copy(make_account()), pickle.loads(pickle.dumps(make_account()))):
+        assert copied == two
+        assert copied.extra == {}
+    assert attrs.evolve(make_account(), bio="new").extra == {}
+    one.extra = {"mine": 1}
+    assert one.extra == {"mine": 1}
+
+
 def test_writing_a_value_does_not_change_it() -> None:
     page = read_page(PAGES["unknown_keys"])
     before = copy.deepcopy(page)

@@ -1,13 +1,14 @@
 """Answers that came together are read a few in each pass of the loop, in their order."""
 
 import asyncio
+from itertools import count, pairwise
 from random import Random
 
 import pytest
 from conftest import MakeClient
 
 from tiktok_following import FollowingClient
-from tiktok_following._turns import EACH_PASS, Turns
+from tiktok_following._turns import EACH_PASS, EACH_SECOND, Turns
 from tiktok_following.sandbox import Sandbox, faults
 
 
@@ -19,6 +20,11 @@ async def start_waiting(client: FollowingClient) -> asyncio.Task[object]:
     while not turns._waiting:
         await asyncio.sleep(0.001)
     return buying
+
+
+def make_turns(seconds: float = 0.0) -> Turns:
+    """Make turns for passes that take so long each."""
+    return Turns(count(0.0, seconds).__next__)
 
 
 async def take(turns: Turns, number: int, taken: list[int]) -> None:
@@ -33,7 +39,7 @@ def start(turns: Turns, count: int, taken: list[int]) -> list[asyncio.Task[None]
 
 async def test_in_each_pass_a_few_go_on_and_in_their_order() -> None:
     taken: list[int] = []
-    tasks = start(Turns(), 5 * EACH_PASS, taken)
+    tasks = start(make_turns(), 5 * EACH_PASS, taken)
     most, before = 0, 0
     while len(taken) < len(tasks):
         await asyncio.sleep(0)
@@ -42,8 +48,20 @@ async def test_in_each_pass_a_few_go_on_and_in_their_order() -> None:
     assert most == EACH_PASS
 
 
+async def test_where_others_make_the_passes_long_more_go_on_in_each() -> None:
+    taken: list[int] = []
+    each = 5 * EACH_PASS
+    tasks = start(make_turns((each + 0.5) / EACH_SECOND), 4 * each, taken)
+    counts: list[int] = []
+    while len(taken) < len(tasks):
+        await asyncio.sleep(0)
+        counts.append(len(taken))
+    assert {after - before for before, after in pairwise(counts)} <= {0, each, each - EACH_PASS}
+    assert taken == list(range(4 * each))
+
+
 async def test_who_comes_later_does_not_overtake() -> None:
-    turns, taken = Turns(), list[int]()
+    turns, taken = make_turns(), list[int]()
     tasks = start(turns, 4 * EACH_PASS, taken)
     await asyncio.sleep(0)
     await take(turns, -1, taken)
@@ -51,7 +69,7 @@ async def test_who_comes_later_does_not_overtake() -> None:
 
 
 async def test_who_comes_alone_does_not_wait() -> None:
-    turns = Turns()
+    turns = make_turns()
     for _ in range(3):
         assert turns.take_at_once()
         await asyncio.sleep(0)
@@ -59,7 +77,7 @@ async def test_who_comes_alone_does_not_wait() -> None:
 
 
 async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
-    turns, taken = Turns(), list[int]()
+    turns, taken = make_turns(), list[int]()
     tasks = start(turns, 3 * EACH_PASS, taken)
     await asyncio.sleep(0)
     for task in tasks[EACH_PASS : 2 * EACH_PASS]:
@@ -69,7 +87,7 @@ async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
 
 
 async def test_the_loop_is_left_alone_when_nobody_comes() -> None:
-    turns = Turns()
+    turns = make_turns()
     turns.take_at_once()
     assert turns._is_counting
     await asyncio.sleep(0)
@@ -78,7 +96,7 @@ async def test_the_loop_is_left_alone_when_nobody_comes() -> None:
 
 
 async def test_who_is_cancelled_as_its_turn_comes_holds_nobody_up() -> None:
-    turns, taken = Turns(), list[int]()
+    turns, taken = make_turns(), list[int]()
     tasks = start(turns, 4 * EACH_PASS, taken)
     await asyncio.sleep(0)
     waiting = list(turns._waiting)
@@ -92,7 +110,7 @@ async def test_who_is_cancelled_as_its_turn_comes_holds_nobody_up() -> None:
 
 
 async def test_after_all_who_waited_were_cancelled_turns_are_there_again() -> None:
-    turns, taken = Turns(), list[int]()
+    turns, taken = make_turns(), list[int]()
     tasks = start(turns, 50 * EACH_PASS, taken)
     await asyncio.sleep(0)
     for task in tasks[EACH_PASS:]:
@@ -107,7 +125,7 @@ async def test_after_all_who_waited_were_cancelled_turns_are_there_again() -> No
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_whoever_is_cancelled_when_the_others_take_their_turns(seed: int) -> None:
-    chance, turns, taken = Random(seed), Turns(), list[int]()
+    chance, turns, taken = Random(seed), make_turns(), list[int]()
     tasks: list[asyncio.Task[None]] = []
     for number in range(300):
         tasks.append(asyncio.create_task(take(turns, number, taken)))

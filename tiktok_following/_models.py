@@ -19,6 +19,7 @@ from ._fields import (
     Mismatch,
     NonEmptyStr,
     SharedStr,
+    WithExtra,
     mismatch,
     parse_time,
     shorten,
@@ -41,7 +42,7 @@ def _parse_counts(value: Any) -> dict[str, int]:
 structurer = Structurer({datetime: parse_time, dict[str, int]: _parse_counts, **WORDS})
 
 
-class Model:
+class Model(WithExtra):
     """What every value can do: become JSON and come back."""
 
     __slots__ = ()

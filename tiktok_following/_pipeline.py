@@ -82,7 +82,7 @@ class Pipeline:
         self._chance = chance
         self._watch = watch
         self._deadlines = Deadlines()
-        self._turns = Turns()
+        self._turns = Turns(time.monotonic)
 
     async def send_page(
         self, request: Request, ledger: Ledger, options: Options

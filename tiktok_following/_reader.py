@@ -11,7 +11,7 @@ For `AccountMetrics`, shortened, it is this; a class within a class stands in li
         made.followers = v = o[followers_key]
         if not (v.__class__ is int and v >= 0): fail()
         …
-        made.extra = {} if len(o) == 3 else pick_unknown(o, AccountMetrics_keys)
+        if not (len(o) == 3): made.extra = pick_unknown(o, AccountMetrics_keys)
         return made
 """
 
@@ -128,7 +128,7 @@ class _Writer:
             ]
             collect = "pick_unknown" if len(containers) == 1 else "collect_unknown"
             unknown = f"{collect}({o}, {cls.__name__}_keys)"
-            lines.append(f"{made}.extra = {{}} if {' and '.join(tests)} else {unknown}")
+            lines.append(f"if not ({' and '.join(tests)}): {made}.extra = {unknown}")
         return lines
 
     def _write_field(self, field: Field, container: str, made: str) -> list[str]:

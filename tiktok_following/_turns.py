@@ -2,20 +2,31 @@
 
 The law: nobody waits while there is nothing else to do. With hundreds of pages in flight dozens
 come in one pass; all read at once would be as many pages in memory before the first is done with,
-cold by then, and would keep the loop from everything else. A few at a time cost half as much.
+cold by then and looked at again and again by the garbage collector, and would keep the loop from
+everything else. A few at a time cost half as much.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
-EACH_PASS = 4
-"""How many are read in one pass of the loop."""
+EACH_PASS = 2
+"""How many are read in one pass of the loop, at least."""
+EACH_SECOND = 1000.0
+"""How many for each second that a pass takes: where others make them long, there are few."""
 
 
 class Turns:
-    """Hands out the turns."""
+    """Hands out the turns.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = 0.0
+        """When the pass was begun that is looked out from."""
         self._left = EACH_PASS
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_counting = False
@@ -27,8 +38,7 @@ class Turns:
             return False
         self._left -= 1
         if not self._is_counting:
-            self._is_counting = True
-            asyncio.get_running_loop().call_soon(self._begin_pass)
+            self._look_out()
         return True
 
     async def take(self) -> None:
@@ -37,14 +47,20 @@ class Turns:
         self._waiting.append(turn)
         await turn
 
+    def _look_out(self) -> None:
+        self._is_counting = True
+        self._began = self._clock()
+        asyncio.get_running_loop().call_soon(self._begin_pass)
+
     def _begin_pass(self) -> None:
-        self._left = EACH_PASS
+        allowed = max(EACH_PASS, int((self._clock() - self._began) * EACH_SECOND))
+        self._left = allowed
         while self._waiting and self._left:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 self._left -= 1
-        self._is_counting = self._left < EACH_PASS
+        self._is_counting = self._left < allowed
         if self._is_counting:
             self._left = 0  # those who got a turn go on in the next pass: nobody overtakes them
-            asyncio.get_running_loop().call_soon(self._begin_pass)
+            self._look_out()
