@@ -3,8 +3,8 @@
 Run it as ``python benchmarks/overhead.py``. Nothing goes over the network: a page is had at once,
 so that nothing but our own code is timed. The sides take turns in one process.
 
-A page: the pipeline over a transport that has the answer, less the reading of that answer. Those
-that come together wait for their turn, which is part of it.
+A page: the pipeline over a transport that has the answer, less the reading of that answer. In a
+run those that come together wait for their turn, which is part of it.
 A handle: a run over an engine that has the page, less a loop of as many workers that ask it too.
 """
 
@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import orjson
 
 from tiktok_following import FollowingClient, FollowingPage, RetryPolicy, Timeout
@@ -46,6 +47,7 @@ BODY = orjson.dumps(
 REQUEST = Request("http://127.0.0.1/v1/tiktok/profiles/nasa/following", "nasa")
 RESPONSE = Response(200, {}, BODY, 0.0)
 OPTIONS = Options(timeout=Timeout(), deadline=300.0, retry=RetryPolicy())
+RUN_OPTIONS = attrs.evolve(OPTIONS, counts_waiting=False, takes_turns=True)
 
 Side = Callable[[], Awaitable[object]]
 
@@ -97,24 +99,20 @@ def make_pipeline() -> Pipeline:
     )
 
 
-def make_page_sides(each_pass: int) -> list[Side]:
-    """Give the reading of an answer alone, and through all that a client does.
-
-    Args:
-        each_pass: How many answers come in one pass of the event loop.
-    """
+def make_page_sides(options: Options) -> list[Side]:
+    """Give the reading of answers alone, and through all that a client does; 64 come together."""
     pipeline, ledger = make_pipeline(), Ledger(Ledger())
 
     async def read() -> None:
         for number in range(PAGES):
             parse_following_response(REQUEST, RESPONSE, KEY)
-            if number % each_pass == 0:
+            if number % WORKERS == 0:
                 await asyncio.sleep(0)
 
     async def send() -> None:
         for number in range(PAGES):
-            await pipeline.send_page(REQUEST, ledger, OPTIONS)
-            if number % each_pass == 0:
+            await pipeline.send_page(REQUEST, ledger, options)
+            if number % WORKERS == 0:
                 await asyncio.sleep(0)
 
     return [read, send]
@@ -176,8 +174,8 @@ async def main() -> None:
     """Print one table."""
     print(f"µs, medians of {ROUNDS} rounds of {PAGES:,}; the empty page is read in both sides")
     print(f"{'':26}{'alone':>9}{'with us':>9}{'more':>9}  half of them")
-    await compare("a page that comes alone", make_page_sides(1))
-    await compare("a page, of 64 at once", make_page_sides(64))
+    await compare("a page", make_page_sides(OPTIONS))
+    await compare("a page of a run", make_page_sides(RUN_OPTIONS))
     await compare("a handle", make_handle_sides())
 
 

@@ -225,12 +225,13 @@ class LedgerTree(RuleBasedStateMachine):
     def reserve(self, name: str) -> tuple[str, int] | None:
         ledger = self.tree[name]
         block = ledger.find_block()
+        assert ledger.has_room() == (block is None)
         if block is not None:
             assert block in ledger.chain
             assert block.is_full()
             if not block.is_spent():
                 assert not any(other.is_spent() for other in ledger.chain)
-                assert block.live.credits_reserved > 0  # something will be settled, and wake it
+                assert block.credits_reserved > 0  # something will be settled, and wake it
             return None
         reserved = ledger.reserve()
         assert reserved == ledger.price

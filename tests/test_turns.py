@@ -4,6 +4,7 @@ import asyncio
 from itertools import count, pairwise
 from random import Random
 
+import attrs
 import pytest
 from conftest import MakeClient
 
@@ -15,6 +16,7 @@ from tiktok_following.sandbox import Sandbox, faults
 async def start_waiting(client: FollowingClient) -> asyncio.Task[object]:
     """Ask for a page whose answer is here and has to wait for its turn."""
     turns = client._engine._pipeline._turns
+    client._options = attrs.evolve(client._options, takes_turns=True)  # as in a run
     turns._left, turns._is_counting = 0, True
     buying = asyncio.create_task(client.following_page("nasa"))
     while not turns._waiting:

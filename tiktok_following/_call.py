@@ -5,6 +5,7 @@ The law: state alone; `_pipeline` moves it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -34,9 +35,9 @@ class Call(Generic[T]):
     quota: RetryQuota
     ledger: Ledger
     options: Options
-    deadline: Deadline
-    cost: Callable[[T], int] = lambda _: 0
-    """Tells the credits that an answer says it cost."""
+    read_books: Callable[[T], tuple[int, str]] = lambda _: (0, "")
+    """Tells the credits that an answer says it cost, and what kind of answer it is."""
+    deadline: Deadline = attrs.field(init=False)
     attempts: int = 0
     failed: RequestError | None = None
     """How the last attempt ended."""
@@ -57,6 +58,17 @@ class Call(Generic[T]):
         error.attempts = self.attempts
         error.sent_at = self.sent_at
         return error
+
+    def finish(self, error: BaseException) -> None:
+        """Count what ended the call, and let it say whether any attempt may have been charged."""
+        if isinstance(error, RequestError):
+            error.may_be_charged = self.is_at_risk
+        kind = DeadlineExceededError if self.is_late(error) else type(error)
+        self.ledger.finish(kind.__name__)
+
+    def is_late(self, error: BaseException) -> bool:
+        """Tell whether it was the deadline that ended the call."""
+        return isinstance(error, asyncio.CancelledError) and self.deadline.is_over
 
     def make_deadline_error(self) -> DeadlineExceededError:
         """Make the error of a call whose deadline is over."""

@@ -246,7 +246,7 @@ class FollowingClient(Connection):
             drain_timeout=drain_timeout,
         )
         ledger = Ledger(self._ledger, max_credits=max_credits)
-        options = attrs.evolve(self._options, counts_waiting=False)
+        options = attrs.evolve(self._options, counts_waiting=False, takes_turns=True)
         return FollowingRun(
             self._engine, handles, options, run, ledger, store=store, on_progress=on_progress
         )

@@ -182,7 +182,7 @@ def _at_least_one(_: Any, attribute: Any, value: int) -> None:
     check_number(attribute.name, value, low=1, whole=True)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Timeout:
     """How long one attempt may take. The whole page has a `deadline` of its own.
 
@@ -246,6 +246,8 @@ class Options:
     retry: RetryPolicy
     counts_waiting: bool = True
     """Whether the deadline counts the time queued and paused, too."""
+    takes_turns: bool = False
+    """Whether answers that came together are read few at a time: a run holds what was read."""
 
     def __attrs_post_init__(self) -> None:
         """Check what the type checker of the caller may not have seen."""

@@ -43,29 +43,54 @@ class Ledger:
         ConfigurationError: `max_credits` is no whole number ≥ 0.
     """
 
-    __slots__ = ("_capped", "chain", "dearest", "live", "max_credits", "promised", "stop")
+    __slots__ = (
+        "attempts",
+        "chain",
+        "credits_at_risk",
+        "credits_charged",
+        "credits_reserved",
+        "dearest",
+        "max_credits",
+        "outcomes",
+        "pauses",
+        "promised",
+        "requests",
+        "retries",
+        "seconds_waited",
+        "stop",
+    )
 
     def __init__(self, parent: Ledger | None = None, *, max_credits: int | None = None) -> None:
         if max_credits is not None:
             check_number("max_credits", max_credits, low=0, whole=True)
         self.max_credits = max_credits
-        self.chain: tuple[Ledger, ...] = (self, *(parent.chain if parent else ()))
+        self.chain: tuple[Ledger, ...] = (self, *parent.chain) if parent else (self,)
         """This ledger and all above it, the root last."""
-        above = parent._capped if parent else ()  # noqa: SLF001 - of another of this class
-        self._capped: tuple[Ledger, ...] = above if max_credits is None else (self, *above)
-        self.live = Usage()
-        """The counts as they move; `usage` is the snapshot to hand out."""
         self.promised = 0
         """Credits kept for requests that have a slot and are about to reserve them."""
         self.dearest = 1
         """The dearest price of a page seen, in credits; kept by the root."""
         self.stop: FollowingError | None = None
         """Why nothing more may be spent here, for good; `None` as long as it may."""
+        self.credits_charged = self.credits_at_risk = self.credits_reserved = 0
+        self.requests = self.attempts = self.retries = self.pauses = 0
+        self.seconds_waited = 0.0
+        self.outcomes: dict[str, int] = {}
 
     @property
     def usage(self) -> Usage:
         """A snapshot."""
-        return attrs.evolve(self.live, outcomes=dict(self.live.outcomes))
+        return Usage(
+            credits_charged=self.credits_charged,
+            credits_at_risk=self.credits_at_risk,
+            credits_reserved=self.credits_reserved,
+            requests=self.requests,
+            attempts=self.attempts,
+            retries=self.retries,
+            pauses=self.pauses,
+            seconds_waited=self.seconds_waited,
+            outcomes=dict(self.outcomes),
+        )
 
     @property
     def price(self) -> int:
@@ -74,15 +99,23 @@ class Ledger:
 
     def is_spent(self) -> bool:
         """Tell whether no page fits any more, even if nothing under way is charged."""
-        spent = self.live.credits_charged + self.live.credits_at_risk
-        return self.max_credits is not None and spent + self.price > self.max_credits
+        if self.max_credits is None:
+            return False
+        return self.credits_charged + self.credits_at_risk + self.price > self.max_credits
 
     def is_full(self) -> bool:
         """Tell whether no page fits now, counting what others have reserved."""
-        live = self.live
-        spent = live.credits_charged + live.credits_at_risk
-        taken = spent + live.credits_reserved + self.promised
-        return self.max_credits is not None and taken + self.price > self.max_credits
+        if self.max_credits is None:
+            return False
+        spent = self.credits_charged + self.credits_at_risk
+        return spent + self.credits_reserved + self.promised + self.price > self.max_credits
+
+    def has_room(self) -> bool:
+        """Tell whether nothing stands against a page now: neither a stop nor a budget."""
+        for ledger in self.chain:  # noqa: SIM110 - twice as quick as a generator
+            if ledger.stop is not None or ledger.is_full():
+                return False
+        return True
 
     def find_stop(self) -> FollowingError | None:
         """Find what stands against spending here for good; `None` when nothing does."""
@@ -93,14 +126,12 @@ class Ledger:
 
     def find_block(self) -> Ledger | None:
         """Find the ledger that has no room for a page now; a spent one before one that is full."""
-        if not self._capped:
-            return None
-        full = [ledger for ledger in self._capped if ledger.is_full()]
+        full = [ledger for ledger in self.chain if ledger.is_full()]
         return max(full, key=Ledger.is_spent, default=None)
 
     def make_error(self) -> BudgetExceededError:
         """Make the error of a page that is not bought because this is spent."""
-        spent = self.live.credits_charged + self.live.credits_at_risk
+        spent = self.credits_charged + self.credits_at_risk
         return BudgetExceededError(
             f"max_credits={self.max_credits} does not allow another page: "
             f"{spent} spent or at risk, a page costs {self.price}"
@@ -116,9 +147,8 @@ class Ledger:
         """Set the price of a page aside for one attempt; return how much."""
         price = self.chain[-1].dearest
         for ledger in self.chain:
-            live = ledger.live
-            live.credits_reserved += price
-            live.attempts += 1
+            ledger.credits_reserved += price
+            ledger.attempts += 1
         return price
 
     def settle(self, reserved: int, *, charged: int = 0, at_risk: int = 0) -> None:
@@ -127,37 +157,34 @@ class Ledger:
         if charged > root.dearest:  # noqa: PLR1730 - a call of max() takes longer than this line
             root.dearest = charged
         for ledger in self.chain:
-            live = ledger.live
-            live.credits_reserved -= reserved
-            live.credits_charged += charged
-            if at_risk:
-                live.credits_at_risk += at_risk
+            ledger.credits_reserved -= reserved
+            ledger.credits_charged += charged
+            ledger.credits_at_risk += at_risk
 
     def count_retry(self) -> None:
         """Count an attempt that follows a failed one."""
         for ledger in self.chain:
-            ledger.live.retries += 1
+            ledger.retries += 1
 
     def count_pause(self) -> None:
         """Count an answer that asked to wait."""
         for ledger in self.chain:
-            ledger.live.pauses += 1
+            ledger.pauses += 1
 
     def count_wait(self, seconds: float) -> None:
         """Count time spent waiting."""
         for ledger in self.chain:
-            ledger.live.seconds_waited += seconds
+            ledger.seconds_waited += seconds
 
     def finish(self, outcome: str) -> None:
         """Count a page that was asked for, by what became of it."""
         for ledger in self.chain:
-            live = ledger.live
-            live.requests += 1
-            count = live.outcomes.get(outcome)
+            ledger.requests += 1
+            count = ledger.outcomes.get(outcome)
             if count is None:
-                _count_first(live.outcomes, outcome)
+                _count_first(ledger.outcomes, outcome)
             else:
-                live.outcomes[outcome] = count + 1
+                ledger.outcomes[outcome] = count + 1
 
 
 def _count_first(outcomes: dict[str, int], outcome: str) -> None:

@@ -4,7 +4,6 @@ The law: an attempt is admitted, sent once, read and settled, in this order, and
 ends it. A success never meets tenacity.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Coroutine
@@ -84,37 +83,31 @@ class Pipeline:
         self._deadlines = Deadlines()
         self._turns = Turns(time.monotonic)
 
-    async def send_page(
+    def send_page(
         self, request: Request, ledger: Ledger, options: Options
-    ) -> tuple[FollowingPage, bytes]:
-        """Buy one page; give it with the body it was read from, which it does not hold.
+    ) -> Coroutine[Any, Any, tuple[FollowingPage, bytes]]:
+        """Buy one page, when awaited; give it with the body it was read from.
 
         Raises:
             RequestError: It could not be had.
             ClientClosedError: The client was closed.
         """
-        deadline = Deadline(self._deadlines, options.deadline)
-        quota = self._quota
-        call = Call(request, _parse_page, self._pages, quota, ledger, options, deadline, _read_cost)
-        try:
-            page, body = await self._send(call)
-        except BaseException as error:
-            ledger.finish(type(error).__name__)
-            raise
-        ledger.finish(str(page.status))
-        return page, body
+        return self._send(
+            Call(request, _parse_page, self._pages, self._quota, ledger, options, _read_books)
+        )
 
-    async def send_free(self, request: Request, parse: Parse[T], options: Options) -> T:
-        """Ask a free route; raises as `send_page`."""
-        deadline = Deadline(self._deadlines, options.deadline)
-        call = Call(request, parse, self._free, self._free_quota, Ledger(), options, deadline)
-        return await self._send(call)
+    def send_free(
+        self, request: Request, parse: Parse[T], options: Options
+    ) -> Coroutine[Any, Any, T]:
+        """Ask a free route, when awaited; raises as `send_page`."""
+        return self._send(Call(request, parse, self._free, self._free_quota, Ledger(), options))
 
     def close(self) -> None:
         """Leave nothing behind, once nothing is under way."""
         self._deadlines.close()
 
     async def _send(self, call: Call[T]) -> T:
+        call.deadline = Deadline(self._deadlines, call.options.deadline)
         try:
             try:
                 permit = call.throttle.admit_at_once(call.ledger)
@@ -124,11 +117,9 @@ class Pipeline:
                     raise
                 failed = error
             return await self._retry(call, failed)
-        except RequestError as error:
-            error.may_be_charged = call.is_at_risk
-            raise
-        except asyncio.CancelledError:
-            if call.deadline.is_over:
+        except BaseException as error:
+            call.finish(error)
+            if call.is_late(error):
                 raise call.make_deadline_error() from call.failed
             raise
         finally:
@@ -189,43 +180,41 @@ class Pipeline:
         """Send what was admitted, and settle it whatever happens."""
         sending, response = Sending(), None
         call.sent_at = permit.sent_at
-        charged = at_risk = 0
         try:
             response = await self._transport.send(call.request.url, call.options.timeout, sending)
             if response.status == STATUS_OK:
                 call.throttle.note_answer()
-                if not self._turns.take_at_once():
-                    await self._wait_for_turn(call)
+                if call.options.takes_turns and not self._turns.take_at_once():
+                    call.deadline.end()  # it came in time, whenever its turn is
+                    await self._turns.take()
             answer = call.parse(call.request, response, self._key)
-            charged = call.cost(answer)
-            call.throttle.approve(permit)
-            call.quota.give_back()
         except RequestError as error:
-            if call.throttle is self._free:
-                error.may_be_charged = False
-            call.is_at_risk |= error.may_be_charged
-            charged, at_risk = permit.count_cost(error)
-            call.failed = call.annotate(error)
-            self._hear(call, permit, error)
+            self._fail(call, permit, error)
             raise
         except BaseException:
-            charged, at_risk = self._count_lost(call, permit, sending, response)
-            call.is_at_risk |= at_risk > 0
+            call.spent = self._count_lost(call, permit, sending, response)
+            call.is_at_risk |= call.spent[1] > 0
+            call.throttle.settle(permit, *call.spent)
             raise
-        else:
-            return answer
-        finally:
-            call.spent = charged, at_risk
-            call.throttle.settle(permit, charged=charged, at_risk=at_risk)
+        charged, kind = call.read_books(answer)
+        call.spent = charged, 0
+        call.throttle.approve(permit)
+        call.throttle.settle(permit, charged)
+        call.quota.give_back()
+        call.ledger.finish(kind)
+        return answer
 
-    async def _wait_for_turn(self, call: Call[T]) -> None:
-        """Wait until an answer may be read; it came in time, whatever the deadline."""
-        left = call.deadline.hold()
+    def _fail(self, call: Call[T], permit: Permit, error: RequestError) -> None:
+        """Settle an attempt that failed, and let everybody hear of it."""
+        if call.throttle is self._free:
+            error.may_be_charged = False
+        call.is_at_risk |= error.may_be_charged
+        call.spent = permit.count_cost(error)
+        call.failed = call.annotate(error)
         try:
-            await self._turns.take()
+            self._hear(call, permit, error)
         finally:
-            if left is not None:
-                call.deadline.go_on(left)
+            call.throttle.settle(permit, *call.spent)
 
     def _count_lost(
         self, call: Call[T], permit: Permit, sending: Sending, response: Response | None
@@ -234,7 +223,7 @@ class Pipeline:
         if response is None:
             return 0, permit.reserved if sending.was_sent else 0
         try:
-            return call.cost(call.parse(call.request, response, self._key)), 0
+            return call.read_books(call.parse(call.request, response, self._key))[0], 0
         except RequestError as error:
             return permit.count_cost(error)
 
@@ -296,5 +285,5 @@ def _parse_page(request: Request, response: Response, key: ApiKey) -> tuple[Foll
     return parse_following_response(request, response, key), response.body
 
 
-def _read_cost(answer: tuple[FollowingPage, bytes]) -> int:
-    return answer[0].credits_charged
+def _read_books(answer: tuple[FollowingPage, bytes]) -> tuple[int, str]:
+    return answer[0].credits_charged, str(answer[0].status)

@@ -81,9 +81,11 @@ class Structurer:
                 ``$.metrics.followers: expected an integer ≥ 0, got "12"``.
         """
         try:
-            return cast("T", self._fast.get_structure_hook(cls)(value, cls))
+            made: T = self._fast.get_structure_hook(cls)(value, cls)
         except Exception:  # noqa: BLE001, S110 - the second reading decides # nosec B110
             pass
+        else:
+            return made
         return self._explain(value, cls)
 
     def _explain(self, value: Any, cls: type[T]) -> T:

@@ -79,8 +79,7 @@ class Throttle:
             or now < self._pause.until
             or self._is_closed
             or self._out_of_credits is not None
-            or ledger.find_stop() is not None
-            or ledger.find_block() is not None
+            or not ledger.has_room()
         ):
             return None
         self._in_flight += 1
@@ -110,7 +109,7 @@ class Throttle:
             self._waiting -= 1
             ledger.count_wait(self._clock() - now)
 
-    def settle(self, permit: Permit, *, charged: int = 0, at_risk: int = 0) -> None:
+    def settle(self, permit: Permit, charged: int = 0, at_risk: int = 0) -> None:
         """Give a permit back, with the credits its attempt cost and those nobody knows about."""
         permit.ledger.settle(permit.reserved, charged=charged, at_risk=at_risk)
         if self._rooms:

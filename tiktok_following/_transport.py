@@ -163,7 +163,7 @@ class Transport(ProcessBound):
             session = self.open()
         response: ClientResponse | None = None
         try:
-            async with session.get(
+            response = await session.get(
                 URL(url, encoded=True),
                 timeout=self._timeouts.get(limits) or self._make_timeout(limits),
                 headers=None if self._are_headers_in_session else self._headers,
@@ -174,9 +174,9 @@ class Transport(ProcessBound):
                 max_line_size=_MAX_HEADER_BYTES,
                 max_field_size=_MAX_HEADER_BYTES,
                 middlewares=(sending,),
-            ) as response:
-                body = self._key.redact_bytes(await _read_body(response))
-                return Response(response.status, response.headers, body, time.time())
+            )
+            body = self._key.redact_bytes(await _read_body(response))
+            return Response(response.status, response.headers, body, time.time())
         except (TransportError, ResponseDecodeError, asyncio.CancelledError) as error:
             failure: BaseException = error
         except (aiohttp.ClientError, OSError) as error:
@@ -256,22 +256,20 @@ class Transport(ProcessBound):
 
 
 async def _read_body(response: ClientResponse) -> bytes:
-    """Read a body, never more than the limit in memory.
+    """Read a body, never more than the limit in memory, and let go of the connection.
 
     The status of an error answer says enough, so its body may be cut short or broken.
     """
     is_error = response.status != STATUS_OK
     limit = _MAX_ERROR_BODY_BYTES if is_error else MAX_BODY_BYTES
+    length = response.content_length
     try:
-        length = response.content_length
-        if length is not None and length <= limit and hdrs.CONTENT_ENCODING not in response.headers:
+        if length is None or length > limit or hdrs.CONTENT_ENCODING in response.headers:
+            body = await _read_chunks(response, limit)
+        elif response.content.is_eof():
+            return response.content.read_nowait()
+        else:
             return await response.read()
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                response.close()
-                break
     except (aiohttp.ClientError, OSError):
         if is_error:
             return b""
@@ -279,4 +277,18 @@ async def _read_body(response: ClientResponse) -> bytes:
     if len(body) > limit and not is_error:
         text = f"the body has more than {MAX_BODY_BYTES} bytes, decompressed"
         raise ResponseDecodeError(text, may_be_charged=True)
+    return body
+
+
+async def _read_chunks(response: ClientResponse, limit: int) -> bytes:
+    """Read a body that may turn out to be larger than it says, until it is."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                response.close()
+                break
+    finally:
+        response.release()
     return bytes(body)

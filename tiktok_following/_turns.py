@@ -1,9 +1,9 @@
-"""When answers that came together are read: few in each pass of the event loop, in their order.
+"""When a run's answers that came together are read: few in each pass of the loop, in their order.
 
 The law: nobody waits while there is nothing else to do. With hundreds of pages in flight dozens
-come in one pass; all read at once would be as many pages in memory before the first is done with,
-cold by then and looked at again and again by the garbage collector, and would keep the loop from
-everything else. A few at a time cost half as much.
+come in one pass; all read at once would be as many pages in memory before the consumer has the
+first, cold by then and looked at again and again by the garbage collector, and would keep the loop
+from everything else. A few at a time cost half as much. What is handed over at once needs no turn.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ class Turns:
             self._look_out()
         return True
 
-    async def take(self) -> None:
-        """Wait for a turn."""
+    def take(self) -> asyncio.Future[None]:
+        """Give what is to be awaited for a turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
-        await turn
+        return turn
 
     def _look_out(self) -> None:
         self._is_counting = True

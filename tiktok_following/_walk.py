@@ -60,9 +60,9 @@ class Way:
 
     def take_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk that the store does not know of yet."""
-        live = self.ledger.live
-        cost = live.credits_charged - self.charged, live.credits_at_risk - self.at_risk
-        self.charged, self.at_risk = live.credits_charged, live.credits_at_risk
+        charged, at_risk = self.ledger.credits_charged, self.ledger.credits_at_risk
+        cost = charged - self.charged, at_risk - self.at_risk
+        self.charged, self.at_risk = charged, at_risk
         return cost
 
 
@@ -111,7 +111,7 @@ class Walker:
             self._abandon(way)
             raise
         finally:
-            outcome.credits = way.ledger.live.credits_charged
+            outcome.credits = way.ledger.credits_charged
             if way.is_cut:
                 del outcome.accounts[self._run.limit_per_handle :]
                 outcome.complete, outcome.next_cursor = False, way.cut_at
@@ -261,7 +261,7 @@ class Walker:
             outcome.is_unfinished = True
             outcome.error = copy(stop)
             if isinstance(stop, RequestError):  # it speaks of the page that ended the run
-                at_risk = way.ledger.live.credits_at_risk > 0
+                at_risk = way.ledger.credits_at_risk > 0
                 changes = {"handle": outcome.handle, "cursor": outcome.next_cursor, "attempts": 0}
                 outcome.error = stop.replace(**changes, may_be_charged=at_risk)
         if not way.is_recalling:

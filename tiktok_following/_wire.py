@@ -54,7 +54,7 @@ _ERRORS: dict[int, type[APIError]] = {
 }
 
 
-@attrs.frozen
+@attrs.define  # freezing it takes twice as long
 class Request:
     """One GET, ready to send."""
 
@@ -66,7 +66,7 @@ class Request:
     """The cursor asked for; `None` for the first page."""
 
 
-@attrs.frozen
+@attrs.define
 class Response:
     """One answer, read to its end."""
 
@@ -194,9 +194,10 @@ def _read_error_body(body: bytes) -> JsonObject:
 
 
 def _check_object(value: Any) -> JsonObject:
-    if not isinstance(value, dict):
+    if value.__class__ is not dict:
         raise Mismatch(f"$: {mismatch('an object', value)}")
-    return cast("JsonObject", value)
+    checked: JsonObject = value
+    return checked
 
 
 def _as_object(value: Any) -> JsonObject:
