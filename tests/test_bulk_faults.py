@@ -19,6 +19,7 @@ from tiktok_following import (
     InsufficientCreditsError,
     Outcome,
     RunSummary,
+    TransportError,
 )
 from tiktok_following.sandbox import Fault, RecordedRequest, Sandbox, faults
 
@@ -197,3 +198,16 @@ async def test_a_page_told_to_wait_and_then_out_of_budget_ends_the_run_for_the_b
         unfinished = {outcome.handle: outcome.is_unfinished async for outcome in run}
     assert run.stopped_by == "budget"
     assert unfinished == {"first": True, "empty.profile": False}
+
+
+async def test_a_budget_that_lost_answers_use_up_ends_the_run(
+    sandbox: Sandbox, client: FollowingClient
+) -> None:
+    sandbox.script_by(lambda request: faults.drop_after(billed=True) if request.handle else None)
+    handles = [f"handle{number}" for number in range(30)]
+    async with client.following_many(handles, max_credits=8, concurrency=8) as run:
+        outcomes = [outcome async for outcome in run]
+    assert run.stopped_by == "budget"
+    assert {type(outcome.error) for outcome in outcomes} <= {TransportError, BudgetExceededError}
+    assert (run.usage.credits_charged, run.usage.credits_at_risk) == (0, 8)
+    assert sandbox.credits_charged == 8

@@ -205,12 +205,15 @@ class Buyer:
 
         Not being able to connect says nothing of a page. Silence may: it is taken for the API's
         when several pages in a row met it. While a page is timed out, others can be answered; when
-        connections break, all of them do at once, and what was answered before says nothing.
+        connections break, all of them do at once, and what was answered before says nothing. Once
+        the run is over nobody waits for anything, and what ended it may be such a failure.
         """
+        if isinstance(error, ConnectError) and self._answered_at == float("-inf"):
+            self._end("no_progress", error)  # it never was there
+        if self._ledger.stop is not None:
+            return False
         if isinstance(error, ConnectError):
-            if self._answered_at == float("-inf"):
-                self._end("no_progress", error)  # it never was there
-            return self._ledger.stop is None
+            return True
         answered_at = self._engine.pages.answered_at
         if isinstance(error, RequestTimeoutError) and answered_at >= error.sent_at:
             return False  # others were heard meanwhile
