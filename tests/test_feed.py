@@ -72,3 +72,24 @@ async def test_finding_duplicates_takes_under_100_bytes_a_handle() -> None:
     seen = feed._seen or set()
     assert len(seen) == count
     assert sys.getsizeof(seen) + sum(map(sys.getsizeof, seen)) < 100 * count
+
+
+async def test_an_input_of_one_handle_alone_lets_others_have_their_turn() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def read_all(feed: Feed) -> None:
+        while (feed.take_at_once() or await feed.take()) is not None:
+            pass
+
+    feed = Feed(["nasa"] * 10_000, dedupe=True)
+    counting = asyncio.ensure_future(count())
+    await asyncio.gather(*(read_all(feed) for _ in range(5)))
+    counting.cancel()
+    assert (feed.read, feed.skipped) == (10_000, 9_999)
+    assert turns >= 100

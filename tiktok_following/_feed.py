@@ -14,8 +14,8 @@ from ._outcomes import Outcome
 Handles = Iterable[Any] | AsyncIterable[Any]
 
 _END: Any = object()
-_BREATH = 100
-"""Entries after which others have their turn."""
+_BREATH = 20
+"""Entries after which whoever read the last one lets others have their turn."""
 
 
 class Feed:
@@ -39,6 +39,7 @@ class Feed:
         """Entries read so far."""
         self.skipped = 0
         """Entries passed over because their handle came before."""
+        self._breath_at = _BREATH
         # A hash of 64 bits: two of a million handles share one with a chance of 1 in 37 million.
         self._seen: set[int] | None = set() if dedupe else None
         self._turn = asyncio.Lock()
@@ -46,7 +47,7 @@ class Feed:
 
     def take_at_once(self) -> Outcome | None:
         """Give the next handle if it can be had without waiting; `None` means to use `take`."""
-        while self.read % _BREATH:
+        while self.read < self._breath_at:
             if (given := next(self._iterator, _END)) is _END:
                 break
             if (outcome := self._begin(given)) is not None:
@@ -59,7 +60,8 @@ class Feed:
             if self._async_iterator is not None:
                 given = await self._read(self._async_iterator)
             else:
-                if self.read % _BREATH == 0:
+                if self.read >= self._breath_at:
+                    self._breath_at = self.read + _BREATH  # one waits, the rest need not
                     await asyncio.sleep(0)  # duplicates alone must not hold up the loop
                 given = next(self._iterator, _END)
             if given is _END:
@@ -69,15 +71,14 @@ class Feed:
 
     def _begin(self, given: Any) -> Outcome | None:
         """Make the outcome that an entry is to have; `None` if its handle came before."""
-        handle = error = None
-        try:
-            handle = parse_handle(given)
-        except InvalidHandleError as invalid:
-            error = invalid
         index = self.read
         self.read += 1
-        if handle is None or self._is_new(handle):
-            return Outcome(given=given, index=index, handle=handle, error=error)
+        try:
+            handle = parse_handle(given)
+        except InvalidHandleError as error:
+            return Outcome(given, index, error=error)
+        if self._is_new(handle):
+            return Outcome(given, index, handle)
         self.skipped += 1
         return None
 

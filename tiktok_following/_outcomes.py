@@ -12,7 +12,7 @@ from ._models import Account, Usage
 from ._status import Status, StoppedBy
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Outcome:
     """What became of one handle of a run."""
 
@@ -24,7 +24,7 @@ class Outcome:
     """The handle asked for; `None` if what was given is none."""
     status: Status | None = None
     """What became of the lookup, by the last page read; `None` if no page was."""
-    accounts: list[Account] = attrs.field(factory=list[Account])
+    accounts: list[Account] = attrs.field(factory=list)
     """The rows read, those from the store included, in the order and number served. Without
     `keep_accounts` only those that were paid and may not be in the store."""
     total: int | None = None
