@@ -34,23 +34,29 @@ async def test_what_is_held_at_the_end_comes_in_order_though_numbers_are_missing
 
 async def test_there_is_room_for_a_window_and_then_for_what_is_taken() -> None:
     outbox: Outbox[str] = Outbox(2, is_ordered=False)
-    await outbox.wait_for_room()
-    await outbox.wait_for_room()
-    third = asyncio.ensure_future(outbox.wait_for_room())
+    assert [outbox.take_room() for _ in range(3)] == [True, True, False]
+    third = outbox.wait_for_room()
     outbox.put(0, "a")
-    await asyncio.sleep(0)
     assert not third.done()
     assert await outbox.get() == "a"
-    await third
+    assert third.done()
+    assert not outbox.take_room()
+
+
+async def test_a_number_that_has_nothing_gives_its_room_back_at_once() -> None:
+    outbox: Outbox[str] = Outbox(1, is_ordered=False)
+    assert outbox.take_room()
+    outbox.put(0, None)
+    assert outbox.take_room()
 
 
 async def test_nobody_waits_for_room_any_more_when_told() -> None:
     outbox: Outbox[str] = Outbox(1, is_ordered=False)
-    await outbox.wait_for_room()
-    waiting = [asyncio.ensure_future(outbox.wait_for_room()) for _ in range(3)]
-    await asyncio.sleep(0)
+    assert outbox.take_room()
+    waiting = [outbox.wait_for_room() for _ in range(3)]
     outbox.stop_waiting()
     await asyncio.gather(*waiting)
+    assert outbox.take_room()
 
 
 async def test_several_consumers_share_what_comes_and_all_hear_of_the_end() -> None:
@@ -63,15 +69,11 @@ async def test_several_consumers_share_what_comes_and_all_hear_of_the_end() -> N
     assert sorted(await asyncio.gather(*getting), key=str) == [10, 11, None]
 
 
-async def test_room_that_comes_to_one_who_leaves_goes_to_the_next() -> None:
+async def test_room_passes_over_those_who_have_left() -> None:
     outbox: Outbox[str] = Outbox(1, is_ordered=False)
-    await outbox.wait_for_room()
-    leaving, gone, staying = [asyncio.ensure_future(outbox.wait_for_room()) for _ in range(3)]
-    await asyncio.sleep(0)
+    assert outbox.take_room()
+    gone, staying = outbox.wait_for_room(), outbox.wait_for_room()
     gone.cancel()
-    await asyncio.sleep(0)
     outbox.put(0, "a")
     await outbox.get()
-    leaving.cancel()  # in the moment in which the room is its own
     await staying
-    assert leaving.cancelled()

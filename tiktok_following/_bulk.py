@@ -103,7 +103,8 @@ class FollowingRun:
         return self
 
     async def __anext__(self) -> Outcome:
-        outbox = self._enter(Outcome).outbox
+        crew = self._crew if self._gives is Outcome else None
+        outbox = (crew or self._enter(Outcome)).outbox
         outcome: Outcome | None = outbox.get_at_once() or await outbox.get()
         if outcome is None:
             self._raise_failure()

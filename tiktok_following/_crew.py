@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from copy import copy
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._buyer import Buyer
 from ._config import Options, RunOptions
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._session import StoreSession
 
 _logger = logging.getLogger("tiktok_following")
+T = TypeVar("T")
 
 _TICK = 0.5
 """Seconds between two looks at how the run stands, at most."""
@@ -67,7 +68,7 @@ class Crew:
         self._ledger = ledger
         self._session = session
         self._buyer = Buyer(engine, options, run, ledger, self.end)
-        self.walker = Walker(self._buyer, run, ledger, session, self.end)
+        self.walker = Walker(self._buyer, run, ledger, session, self.end, deliver=self._deliver)
         self.outbox: Outbox[Any] = Outbox(_WINDOW * run.concurrency, is_ordered=run.ordered)
         self.tally = Tally()
         self.skipped = 0
@@ -192,10 +193,21 @@ class Crew:
             await session.close()
 
     async def _work(self) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        ledger = Ledger(self._ledger)  # of one handle after the other
         try:
-            while (way := await self._take(task)) is not None:
-                await self._look_up(way)
+            while self.stopped_by is None:
+                if self._on_outcome is None and not self.outbox.take_room():
+                    await self.outbox.wait_for_room()
+                    if self.stopped_by is not None:
+                        break
+                outcome = self._feed.take_at_once() or await self._wait(self._feed.take())
+                if outcome is None:
+                    break
+                way = Way(next(self._numbers), outcome, ledger)
+                if outcome.handle is None:
+                    self._deliver(way)
+                elif self._session is None or await self._wait(self._claim(way, self._session)):
+                    await self.walker.walk(way)
         except asyncio.CancelledError:
             self.end("cancelled")  # if nobody asked for it, it came out of the input
             raise
@@ -205,28 +217,18 @@ class Crew:
             self.failure = self.failure or error
             self.end("cancelled")
 
-    async def _take(self, task: asyncio.Task[None]) -> Way | None:
-        """Take the next handle to do something about; `None` when there is none, or no more."""
+    async def _wait(self, waiting: Coroutine[Any, Any, T]) -> T:
+        """Wait with nothing in hand that was begun: the end of the run need not wait for this."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         self._idle.add(task)
         try:
-            while self.stopped_by is None:
-                if self._on_outcome is None and not self.outbox.take_room():
-                    await self.outbox.wait_for_room()
-                outcome = self._feed.take_at_once() or await self._feed.take()
-                if outcome is None:
-                    break
-                way = Way(next(self._numbers), outcome, Ledger(self._ledger))
-                if self._session is None or await self._claim(way, self._session):
-                    return way
+            return await waiting
         finally:
             self._idle.discard(task)
-        return None
 
     async def _claim(self, way: Way, session: StoreSession) -> bool:
         """Ask the store how far a handle is; `False` for one that this run has had before."""
-        handle, run = way.outcome.handle, self._run
-        if handle is None:
-            return True
+        handle, run = way.outcome.handle or "", self._run
         (way.lookup,) = await session.claim(
             [handle],
             retry_failed=run.retry_failed,
@@ -243,16 +245,10 @@ class Crew:
             way.has_started = True
         return True
 
-    async def _look_up(self, way: Way) -> None:
-        try:
-            if way.outcome.handle is not None:
-                await self.walker.walk(way)
-        finally:
-            if way.has_started:
-                self._starts.release()
-            self._deliver(way)
-
     def _deliver(self, way: Way) -> None:
+        """Hand the outcome of a handle over, however it ended."""
+        if way.has_started:
+            self._starts.release()
         self.tally.count(way.outcome)
         if self._on_outcome is None:
             self.outbox.put(way.number, way.outcome)
@@ -266,4 +262,5 @@ class Crew:
 
     async def _show(self, page: FollowingPage) -> None:
         self.outbox.put(next(self._numbers), page)
-        await self.outbox.wait_for_room()
+        if not self.outbox.take_room():
+            await self.outbox.wait_for_room()

@@ -4,7 +4,7 @@ The law: a slow consumer slows the run, and what was put in comes out.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,7 +23,9 @@ class Outbox(Generic[T]):
         self._room = window
         self._is_unbounded = False
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._held: OrderedDict[int, T | None] = OrderedDict()
+        self._ready: deque[T] = deque()
+        self._held: dict[int, T | None] = {}
+        """By number, what comes before it is not there yet."""
         self._turn = 0
         self._changed = asyncio.Event()
         self._is_closed = False
@@ -35,18 +37,11 @@ class Outbox(Generic[T]):
             return True
         return False
 
-    async def wait_for_room(self) -> None:
-        """Take the room for one more, as soon as there is any."""
-        if self.take_room():
-            return
+    def wait_for_room(self) -> asyncio.Future[None]:
+        """Take the room for one more as soon as there is any, when `take_room` had none."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        try:
-            await future
-        except asyncio.CancelledError:
-            if not future.cancel() and not future.cancelled():
-                self._give_room()  # it came in the same moment
-            raise
+        return future
 
     def stop_waiting(self) -> None:
         """Let all who wait for room go on, now and from now on."""
@@ -64,22 +59,27 @@ class Outbox(Generic[T]):
 
     def put(self, number: int, thing: T | None) -> None:
         """Take something; `None` fills the place of a number that has nothing."""
+        if not self._is_ordered:
+            self._make_ready(thing)
+            return
         self._held[number] = thing
-        self._changed.set()
+        while self._turn in self._held:
+            self._make_ready(self._held.pop(self._turn))
+            self._turn += 1
 
     def close(self) -> None:
         """Take nothing more; what is held can still be had."""
+        for number in sorted(self._held):
+            self._make_ready(self._held.pop(number))
         self._is_closed = True
         self._changed.set()
 
     def get_at_once(self) -> T | None:
         """Give the next thing if it is there; `None` means to use `get`."""
-        while (number := self._find_next()) is not None:
-            self._turn = number + 1
-            self._give_room()
-            if (thing := self._held.pop(number)) is not None:
-                return thing
-        return None
+        if not self._ready:
+            return None
+        self._give_room()
+        return self._ready.popleft()
 
     async def get(self) -> T | None:
         """Give the next thing, or `None` when there will be none."""
@@ -90,11 +90,9 @@ class Outbox(Generic[T]):
             await self._changed.wait()
         return thing
 
-    def _find_next(self) -> int | None:
-        if not self._held:
-            return None
-        if not self._is_ordered:
-            return next(iter(self._held))
-        if self._turn in self._held:
-            return self._turn
-        return min(self._held) if self._is_closed else None
+    def _make_ready(self, thing: T | None) -> None:
+        if thing is None:
+            self._give_room()
+        else:
+            self._ready.append(thing)
+            self._changed.set()

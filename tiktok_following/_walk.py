@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 _ENDS = ("complete", "limited")
 Show = Callable[[FollowingPage], Awaitable[None]]
+Deliver = Callable[["Way"], None]
+
+
+def _read_books(way: Way) -> tuple[int, int]:
+    """Give the credits charged and at risk in the ledger that a handle is paid from."""
+    return way.ledger.credits_charged, way.ledger.credits_at_risk
 
 
 @attrs.define(eq=False)
@@ -41,6 +47,7 @@ class Way:
     """Its place among the handles that were not passed over before the store was asked."""
     outcome: Outcome
     ledger: Ledger
+    """Its worker's, which paid for other handles before."""
     lookup: Lookup | None = None
     """What the store has of it."""
     has_started: bool = False
@@ -54,16 +61,21 @@ class Way:
     cut_at: str | None = None
     """The cursor of the page that the limit cuts."""
     is_cut: bool = False
-    charged: int = 0
-    """Credits that are in the store's books."""
-    at_risk: int = 0
+    before: tuple[int, int] = attrs.Factory(_read_books, takes_self=True)
+    """Credits charged and at risk that the ledger's other handles had cost."""
+    booked: tuple[int, int] = (0, 0)
+    """Those of this handle that are in the store's books."""
+
+    def count_cost(self) -> tuple[int, int]:
+        """Give the credits charged and at risk for this handle so far."""
+        (charged, at_risk), before = _read_books(self), self.before
+        return charged - before[0], at_risk - before[1]
 
     def take_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk that the store does not know of yet."""
-        charged, at_risk = self.ledger.credits_charged, self.ledger.credits_at_risk
-        cost = charged - self.charged, at_risk - self.at_risk
-        self.charged, self.at_risk = charged, at_risk
-        return cost
+        (charged, at_risk), booked = self.count_cost(), self.booked
+        self.booked = charged, at_risk
+        return charged - booked[0], at_risk - booked[1]
 
 
 class Walker:
@@ -75,6 +87,7 @@ class Walker:
         ledger: The run's.
         session: The store; `None` without one.
         end: Ends the run.
+        deliver: Takes a handle whose outcome is whole.
     """
 
     def __init__(
@@ -84,12 +97,15 @@ class Walker:
         ledger: Ledger,
         session: StoreSession | None,
         end: End,
+        *,
+        deliver: Deliver,
     ) -> None:
         self._buyer = buyer
         self._run = run
         self._ledger = ledger
         self._session = session
         self._end = end
+        self._deliver = deliver
         self.show: Show | None = None
         """Hands a page over; `None` where outcomes are handed over instead."""
         self.pages = 0
@@ -98,7 +114,7 @@ class Walker:
         """Rows on them."""
 
     async def walk(self, way: Way) -> None:
-        """Look one handle up, or take it from the store, and fill its outcome."""
+        """Look one handle up, or take it from the store, and deliver its outcome."""
         outcome = way.outcome
         try:
             if way.lookup is not None:
@@ -111,10 +127,11 @@ class Walker:
             self._abandon(way)
             raise
         finally:
-            outcome.credits = way.ledger.credits_charged
+            outcome.credits, _ = way.count_cost()
             if way.is_cut:
                 del outcome.accounts[self._run.limit_per_handle :]
                 outcome.complete, outcome.next_cursor = False, way.cut_at
+            self._deliver(way)
 
     async def _recall(self, way: Way, lookup: Lookup) -> None:
         """Take up what the store has of a handle."""
@@ -135,13 +152,13 @@ class Walker:
         outcome.complete = state == "complete"
         if state == "failed":
             outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
+        if state == "pending" and self._is_at_limit(way):  # there is nothing left to buy
+            outcome.from_store, way.state = True, "limited"
+            await self._note_end(way)
 
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
         handle, start = way.outcome.handle or "", way.outcome.next_cursor
-        if self._is_at_limit(way):
-            await self._limit(way)
-            return
         followed = self._recall_cursors(way)
         page = None
         while True:
@@ -234,12 +251,6 @@ class Walker:
             return "limited", page.next_cursor or page.cursor
         return ("pending", page.next_cursor) if page.next_cursor else ("failed", page.cursor)
 
-    async def _limit(self, way: Way) -> None:
-        """Note that nothing may be bought, since the store has as much as the limits allow."""
-        way.outcome.from_store = True
-        way.state = "limited"
-        await self._note_end(way)
-
     async def _fail(self, way: Way, error: FollowingError) -> None:
         """Note what ended a lookup, and end the run if it speaks of no handle."""
         outcome = way.outcome
@@ -261,9 +272,9 @@ class Walker:
             outcome.is_unfinished = True
             outcome.error = copy(stop)
             if isinstance(stop, RequestError):  # it speaks of the page that ended the run
-                at_risk = way.ledger.credits_at_risk > 0
+                _, at_risk = way.count_cost()
                 changes = {"handle": outcome.handle, "cursor": outcome.next_cursor, "attempts": 0}
-                outcome.error = stop.replace(**changes, may_be_charged=at_risk)
+                outcome.error = stop.replace(**changes, may_be_charged=at_risk > 0)
         if not way.is_recalling:
             with suppress(StoreError):
                 self._note_end(way).cancel()
