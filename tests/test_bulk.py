@@ -934,6 +934,33 @@ async def test_no_outcome_holds_itself_through_its_error(
         gc.enable()
 
 
+async def test_no_handle_leaves_something_for_the_garbage_collector(
+    client: FollowingClient,
+) -> None:
+    def count_ours() -> int:
+        modules = [str(type(found).__module__) for found in gc.get_objects()]
+        return sum(module.startswith("tiktok_following._") for module in modules)
+
+    gc.collect()
+    gc.disable()
+    try:
+        handles = ["empty.profile"] * 40
+        async with client.following_many(handles, concurrency=2, dedupe=False) as run:
+            held = [count_ours() async for _ in run]
+    finally:
+        gc.enable()
+    assert max(held[20:]) <= max(held[:20]) + 10
+
+
+async def test_each_handle_tells_its_own_credits_whoever_looked_it_up(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    given = ["nasa", "a b", "short1", "hidden.profile", "short35"]
+    async with client.following_many(given, concurrency=1, ordered=True) as run:
+        assert [outcome.credits async for outcome in run] == [4, 0, 1, 1, 2]
+    assert sandbox.credits_charged == 8
+
+
 async def test_cancelling_the_consumer_drains(client: FollowingClient, sandbox: Sandbox) -> None:
     gate = Gate()
     sandbox.script(*[faults.hold(gate) for _ in range(2)])
