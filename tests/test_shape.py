@@ -24,7 +24,7 @@ FLOORS = [
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
     {"_pool", "_deadline", "_turns"},
     {"_retry", "_throttle", "_transport", "_call", "_watch"},
-    {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally"},
+    {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally", "_way"},
     {"_opening", "_engine"},
     {"_store"},
     {"_session", "_export", "_buyer", "_connection"},

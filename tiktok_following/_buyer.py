@@ -31,10 +31,11 @@ from ._models import FollowingPage
 from ._retry import is_retryable
 from ._status import StoppedBy
 from ._store_errors import StoreError
+from ._way import Way
 from ._wire import is_refusal
 
 End = Callable[[StoppedBy, FollowingError | None], None]
-Note = Callable[[], Awaitable[None]]
+Note = Callable[[Way], Awaitable[None]]
 
 _SILENT_PAGES = 3
 """Pages without an answer, one after the other, that are taken for an outage."""
@@ -107,15 +108,12 @@ class Buyer:
         self._has_credits.set()
         self._poller: asyncio.Task[None] | None = None
 
-    async def buy(
-        self, handle: str, cursor: str | None, ledger: Ledger, note: Note
-    ) -> tuple[FollowingPage, bytes]:
+    async def buy(self, way: Way, cursor: str | None, note: Note) -> tuple[FollowingPage, bytes]:
         """Buy one page, with its body.
 
         Args:
-            handle: Whose.
+            way: The handle whose it is.
             cursor: Where.
-            ledger: Who pays.
             note: Called before a wait that may be long, to write down what was put at risk.
 
         Raises:
@@ -124,10 +122,10 @@ class Buyer:
         self._begin()
         try:
             try:
-                return await self._buy(handle, cursor, ledger)
+                return await self._buy(way, cursor)
             except (InsufficientCreditsError, TransportError) as error:
                 failed = error
-            return await self._wait_and_buy(failed, handle, cursor, ledger, note)
+            return await self._wait_and_buy(failed, way, cursor, note)
         finally:
             self._under_way -= 1
 
@@ -153,40 +151,33 @@ class Buyer:
         self._under_way += 1
 
     async def _wait_and_buy(
-        self,
-        failed: FollowingError,
-        handle: str,
-        cursor: str | None,
-        ledger: Ledger,
-        note: Note,
+        self, failed: FollowingError, way: Way, cursor: str | None, note: Note
     ) -> tuple[FollowingPage, bytes]:
         """Buy what failed for a reason that passes, once it has passed."""
         while True:
             if isinstance(failed, TransportError):
                 if not self._is_outage(failed):
                     raise failed
-                await note()
+                await note(way)
                 bought = None
                 with suppress(InsufficientCreditsError):  # asked once more, it is heard below
-                    bought = await self._sit_out(handle, cursor, ledger, note)
+                    bought = await self._sit_out(way, cursor, note)
                 if bought is not None:
                     return bought
             else:
                 if self._run.on_insufficient_credits == "stop":
                     raise failed
-                await note()
+                await note(way)
                 await self._wait_for_credits()
             try:
-                return await self._buy(handle, cursor, ledger)
+                return await self._buy(way, cursor)
             except (InsufficientCreditsError, TransportError) as error:
                 failed = error
 
-    async def _buy(
-        self, handle: str, cursor: str | None, ledger: Ledger
-    ) -> tuple[FollowingPage, bytes]:
+    async def _buy(self, way: Way, cursor: str | None) -> tuple[FollowingPage, bytes]:
         try:
             bought = await self._engine.buy(
-                handle, cursor, ledger, self._options, trim=self._run.trim
+                way.handle, cursor, way.ledger, self._options, trim=self._run.trim
             )
         except (APIError, ResponseDecodeError) as error:
             if not is_refusal(error):
@@ -222,18 +213,18 @@ class Buyer:
         return self._failures >= _SILENT_PAGES
 
     async def _sit_out(
-        self, handle: str, cursor: str | None, ledger: Ledger, note: Note
+        self, way: Way, cursor: str | None, note: Note
     ) -> tuple[FollowingPage, bytes] | None:
         """Wait until anybody was answered; one page at a time tries, and gives what it gets."""
         began, failures = self._answered_at, 2
         async with self._probe:
             while self._answered_at == began and self._ledger.stop is None:
                 failures += 1
-                await self._engine.pages.back_off(ledger, self._options.retry.backoff(failures))
+                await self._engine.pages.back_off(way.ledger, self._options.retry.backoff(failures))
                 if self._answered_at == began:
                     with suppress(TransportError):
-                        return await self._buy(handle, cursor, ledger)
-                    await note()
+                        return await self._buy(way, cursor)
+                    await note(way)
         return None
 
     async def _wait_for_credits(self) -> None:

@@ -26,7 +26,8 @@ from ._outcomes import Outcome
 from ._status import StoppedBy
 from ._store_errors import StoreError
 from ._tally import Tally
-from ._walk import Walker, Way
+from ._walk import Walker
+from ._way import Way
 
 if TYPE_CHECKING:
     from ._session import StoreSession
@@ -203,7 +204,7 @@ class Crew:
                 outcome = self._feed.take_at_once() or await self._wait(self._feed.take())
                 if outcome is None:
                     break
-                way = Way(next(self._numbers), outcome, ledger)
+                way = Way(next(self._numbers), outcome.handle or "", outcome, ledger)
                 if outcome.handle is None:
                     self._deliver(way)
                 elif self._session is None or await self._wait(self._claim(way, self._session)):
@@ -228,9 +229,9 @@ class Crew:
 
     async def _claim(self, way: Way, session: StoreSession) -> bool:
         """Ask the store how far a handle is; `False` for one that this run has had before."""
-        handle, run = way.outcome.handle or "", self._run
+        run = self._run
         (way.lookup,) = await session.claim(
-            [handle],
+            [way.handle],
             retry_failed=run.retry_failed,
             limit=run.limit_per_handle,
             max_pages=run.max_pages,

@@ -59,13 +59,13 @@ class Outbox(Generic[T]):
 
     def put(self, number: int, thing: T | None) -> None:
         """Take something; `None` fills the place of a number that has nothing."""
-        if not self._is_ordered:
+        if self._is_ordered:
+            self._held[number] = thing
+            while self._turn in self._held:
+                self._make_ready(self._held.pop(self._turn))
+                self._turn += 1
+        else:
             self._make_ready(thing)
-            return
-        self._held[number] = thing
-        while self._turn in self._held:
-            self._make_ready(self._held.pop(self._turn))
-            self._turn += 1
 
     def close(self) -> None:
         """Take nothing more; what is held can still be had."""

@@ -12,8 +12,6 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING
 
-import attrs
-
 from ._buyer import Buyer, End, find_reason
 from ._config import RunOptions
 from ._errors import FollowingError, RequestError
@@ -21,61 +19,18 @@ from ._frames import drop_frames
 from ._ledger import Ledger
 from ._lookups import Lookup
 from ._models import FollowingPage
-from ._outcomes import Outcome
 from ._pagination import choose_cursor
 from ._status import LookupState, LookupStatus
 from ._store_errors import StoreError
+from ._way import Way
 
 if TYPE_CHECKING:
     from ._session import StoreSession
 
+_FOUND = LookupStatus.FOUND
 _ENDS = ("complete", "limited")
 Show = Callable[[FollowingPage], Awaitable[None]]
-Deliver = Callable[["Way"], None]
-
-
-def _read_books(way: Way) -> tuple[int, int]:
-    """Give the credits charged and at risk in the ledger that a handle is paid from."""
-    return way.ledger.credits_charged, way.ledger.credits_at_risk
-
-
-@attrs.define(eq=False)
-class Way:
-    """How far one handle has come, in the books of the run and of the store."""
-
-    number: int
-    """Its place among the handles that were not passed over before the store was asked."""
-    outcome: Outcome
-    ledger: Ledger
-    """Its worker's, which paid for other handles before."""
-    lookup: Lookup | None = None
-    """What the store has of it."""
-    has_started: bool = False
-    """Whether it is one of those that `concurrency` allows under way."""
-    index: int = 0
-    """The lookup's in the store."""
-    rows: int = 0
-    state: LookupState = "pending"
-    is_recalling: bool = False
-    """Whether what the store has is being read: its state is not to be changed."""
-    cut_at: str | None = None
-    """The cursor of the page that the limit cuts."""
-    is_cut: bool = False
-    before: tuple[int, int] = attrs.Factory(_read_books, takes_self=True)
-    """Credits charged and at risk that the ledger's other handles had cost."""
-    booked: tuple[int, int] = (0, 0)
-    """Those of this handle that are in the store's books."""
-
-    def count_cost(self) -> tuple[int, int]:
-        """Give the credits charged and at risk for this handle so far."""
-        (charged, at_risk), before = _read_books(self), self.before
-        return charged - before[0], at_risk - before[1]
-
-    def take_cost(self) -> tuple[int, int]:
-        """Give the credits charged and at risk that the store does not know of yet."""
-        (charged, at_risk), booked = self.count_cost(), self.booked
-        self.booked = charged, at_risk
-        return charged - booked[0], at_risk - booked[1]
+Deliver = Callable[[Way], None]
 
 
 class Walker:
@@ -158,14 +113,11 @@ class Walker:
 
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
-        handle, start = way.outcome.handle or "", way.outcome.next_cursor
-        followed = self._recall_cursors(way)
+        start, followed = way.outcome.next_cursor, self._recall_cursors(way)
         page = None
         while True:
-            cursor = choose_cursor(page, start, handle, followed)
-            page, body = await self._buyer.buy(
-                handle, cursor, way.ledger, lambda: self._note_end(way)
-            )
+            cursor = choose_cursor(page, start, way.handle, followed)
+            page, body = await self._buyer.buy(way, cursor, self._note_end)
             followed.add(cursor)
             self._note_page(way, page)
             if self._session is not None:
@@ -194,10 +146,10 @@ class Walker:
     def _add_rows(self, way: Way, page: FollowingPage) -> None:
         """Put a page's rows into the outcome; there they are safe until they are elsewhere."""
         accounts, limit = way.outcome.accounts, self._run.limit_per_handle
-        is_kept = self._run.keep_accounts and self.show is None and limit is not None
-        if is_kept and not way.is_cut and len(accounts) + len(page.accounts) > (limit or 0):
-            way.is_cut, way.cut_at = True, page.cursor
         accounts += page.accounts
+        is_kept = self._run.keep_accounts and self.show is None
+        if limit is not None and is_kept and not way.is_cut and len(accounts) > limit:
+            way.is_cut, way.cut_at = True, page.cursor
 
     async def _hand_over(self, way: Way, page: FollowingPage) -> None:
         """Give a page to the consumer, now or with the outcome."""
@@ -215,7 +167,8 @@ class Walker:
         outcome.pages += 1
         way.rows += len(page.accounts)
         outcome.status = page.status
-        outcome.total = outcome.total if page.total is None else page.total
+        if page.total is not None:
+            outcome.total = page.total
         way.state, outcome.next_cursor = self._choose_state(way, page)
         outcome.complete = way.state == "complete"
         self._add_rows(way, page)
@@ -242,7 +195,7 @@ class Walker:
 
     def _choose_state(self, way: Way, page: FollowingPage) -> tuple[LookupState, str | None]:
         """Tell what becomes of a lookup after a page, and where it goes on if it does."""
-        if page.status != LookupStatus.FOUND:
+        if page.status != _FOUND:
             # In the middle of a list it is asked again from there, if at all.
             return ("complete", None) if page.cursor is None else ("failed", page.cursor)
         if not page.has_more:

@@ -1,0 +1,58 @@
+"""How far one handle of a run has come, and what it cost.
+
+The law: state alone; `_walk` moves it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ._ledger import Ledger
+from ._lookups import Lookup
+from ._outcomes import Outcome
+from ._status import LookupState
+
+
+def _read_books(way: Way) -> tuple[int, int]:
+    """Give the credits charged and at risk in the ledger that a handle is paid from."""
+    return way.ledger.credits_charged, way.ledger.credits_at_risk
+
+
+@attrs.define(eq=False)
+class Way:
+    """How far one handle has come, in the books of the run and of the store."""
+
+    number: int
+    """Its place among the handles that were not passed over before the store was asked."""
+    handle: str
+    outcome: Outcome
+    ledger: Ledger
+    """Its worker's, which paid for other handles before."""
+    lookup: Lookup | None = None
+    """What the store has of it."""
+    has_started: bool = False
+    """Whether it is one of those that `concurrency` allows under way."""
+    index: int = 0
+    """The lookup's in the store."""
+    rows: int = 0
+    state: LookupState = "pending"
+    is_recalling: bool = False
+    """Whether what the store has is being read: its state is not to be changed."""
+    cut_at: str | None = None
+    """The cursor of the page that the limit cuts."""
+    is_cut: bool = False
+    before: tuple[int, int] = attrs.Factory(_read_books, takes_self=True)
+    """Credits charged and at risk that the ledger's other handles had cost."""
+    booked: tuple[int, int] = (0, 0)
+    """Those of this handle that are in the store's books."""
+
+    def count_cost(self) -> tuple[int, int]:
+        """Give the credits charged and at risk for this handle so far."""
+        (charged, at_risk), before = _read_books(self), self.before
+        return charged - before[0], at_risk - before[1]
+
+    def take_cost(self) -> tuple[int, int]:
+        """Give the credits charged and at risk that the store does not know of yet."""
+        (charged, at_risk), booked = self.count_cost(), self.booked
+        self.booked = charged, at_risk
+        return charged - booked[0], at_risk - booked[1]
