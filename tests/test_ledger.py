@@ -1,5 +1,6 @@
 """What a ledger promises: nothing is spent that is not allowed, anywhere above it."""
 
+import gc
 import inspect
 from typing import Any
 
@@ -293,3 +294,20 @@ class LedgerTree(RuleBasedStateMachine):
 
 TestLedgerTree = LedgerTree.TestCase
 TestLedgerTree.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+def test_a_ledger_that_is_left_leaves_nothing_for_the_garbage_collector() -> None:
+    def count_ledgers() -> int:
+        return sum(isinstance(found, Ledger) for found in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        root = Ledger(max_credits=5)
+        before = count_ledgers()
+        child = Ledger(Ledger(root), max_credits=2)
+        child.settle(child.reserve(), charged=1)
+        del child
+        assert count_ledgers() == before
+    finally:
+        gc.enable()

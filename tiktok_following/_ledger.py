@@ -44,14 +44,15 @@ class Ledger:
     """
 
     __slots__ = (
+        "_root",
         "attempts",
-        "chain",
         "credits_at_risk",
         "credits_charged",
         "credits_reserved",
         "dearest",
         "max_credits",
         "outcomes",
+        "parent",
         "pauses",
         "promised",
         "requests",
@@ -64,8 +65,8 @@ class Ledger:
         if max_credits is not None:
             check_number("max_credits", max_credits, low=0, whole=True)
         self.max_credits = max_credits
-        self.chain: tuple[Ledger, ...] = (self, *parent.chain) if parent else (self,)
-        """This ledger and all above it, the root last."""
+        self.parent = parent
+        self._root: Ledger | None = parent and parent.root
         self.promised = 0
         """Credits kept for requests that have a slot and are about to reserve them."""
         self.dearest = 1
@@ -76,6 +77,16 @@ class Ledger:
         self.requests = self.attempts = self.retries = self.pauses = 0
         self.seconds_waited = 0.0
         self.outcomes: dict[str, int] = {}
+
+    @property
+    def root(self) -> Ledger:
+        """The one above all; a ledger does not hold itself, so that none is left as garbage."""
+        return self._root or self
+
+    @property
+    def chain(self) -> tuple[Ledger, ...]:
+        """This ledger and all above it, the root last."""
+        return (self, *(self.parent.chain if self.parent else ()))
 
     @property
     def usage(self) -> Usage:
@@ -95,7 +106,7 @@ class Ledger:
     @property
     def price(self) -> int:
         """What to set aside for a page: 1 credit, or the dearest price seen."""
-        return self.chain[-1].dearest
+        return self.root.dearest
 
     def is_spent(self) -> bool:
         """Tell whether no page fits any more, even if nothing under way is charged."""
@@ -112,9 +123,11 @@ class Ledger:
 
     def has_room(self) -> bool:
         """Tell whether nothing stands against a page now: neither a stop nor a budget."""
-        for ledger in self.chain:  # noqa: SIM110 - twice as quick as a generator
-            if ledger.stop is not None or ledger.is_full():
+        ledger: Ledger | None = self
+        while ledger is not None:
+            if ledger.stop is not None or (ledger.max_credits is not None and ledger.is_full()):
                 return False
+            ledger = ledger.parent
         return True
 
     def find_stop(self) -> FollowingError | None:
@@ -145,21 +158,25 @@ class Ledger:
 
     def reserve(self) -> int:
         """Set the price of a page aside for one attempt; return how much."""
-        price = self.chain[-1].dearest
-        for ledger in self.chain:
+        price = self.root.dearest
+        ledger: Ledger | None = self
+        while ledger is not None:
             ledger.credits_reserved += price
             ledger.attempts += 1
+            ledger = ledger.parent
         return price
 
     def settle(self, reserved: int, *, charged: int = 0, at_risk: int = 0) -> None:
         """Turn a reservation into what became of it; what is neither is free again."""
-        root = self.chain[-1]
+        root = self.root
         if charged > root.dearest:  # noqa: PLR1730 - a call of max() takes longer than this line
             root.dearest = charged
-        for ledger in self.chain:
+        ledger: Ledger | None = self
+        while ledger is not None:
             ledger.credits_reserved -= reserved
             ledger.credits_charged += charged
             ledger.credits_at_risk += at_risk
+            ledger = ledger.parent
 
     def count_retry(self) -> None:
         """Count an attempt that follows a failed one."""
@@ -178,13 +195,15 @@ class Ledger:
 
     def finish(self, outcome: str) -> None:
         """Count a page that was asked for, by what became of it."""
-        for ledger in self.chain:
+        ledger: Ledger | None = self
+        while ledger is not None:
             ledger.requests += 1
             count = ledger.outcomes.get(outcome)
             if count is None:
                 _count_first(ledger.outcomes, outcome)
             else:
                 ledger.outcomes[outcome] = count + 1
+            ledger = ledger.parent
 
 
 def _count_first(outcomes: dict[str, int], outcome: str) -> None:
