@@ -119,17 +119,22 @@ class _Writer:
             self.scope |= {f"{key}_key": key for key in keys}
             lines += [f"{name}_{key} = {name}[{key}_key]" for key, below in keys.items() if below]
             lines += [f"{name}_absent = 0"] * (name in nullable)
-        for field in fields:
-            lines += self._write_field(field, _name_container(field, o), made)
+        first = [field for field in fields if not field.optional]
+        lines += self._write_fields(first, o, made)
+        rest = [field for field in fields if field.optional]
+        more = self._write_fields(rest, o, made)
         if "extra" in attrs.fields_dict(cls):
-            tests = [
-                f"len({name})" + f" + {name}_absent" * (name in nullable) + f" == {len(keys)}"
-                for name, keys in containers.items()
-            ]
-            collect = "pick_unknown" if len(containers) == 1 else "collect_unknown"
-            unknown = f"{collect}({o}, {cls.__name__}_keys)"
-            lines.append(f"if not ({' and '.join(tests)}): {made}.extra = {unknown}")
-        return lines
+            more += _write_extra(cls, containers, nullable, o, made)
+        if not rest or len(containers) > 1:
+            return lines + more
+        # With no more keys than there always are, as in a trimmed row, no other is looked for.
+        nothing = f"{' = '.join(f'{made}.{field.name}' for field in rest)} = None"
+        is_least = f"len({o}) == {len(first)} and not {o}_absent"
+        return [*lines, f"if {is_least}: {nothing}", "else:", *_indent(more)]
+
+    def _write_fields(self, fields: list[Field], o: str, made: str) -> list[str]:
+        written = [self._write_field(field, _name_container(field, o), made) for field in fields]
+        return [line for lines in written for line in lines]
 
     def _write_field(self, field: Field, container: str, made: str) -> list[str]:
         """Write what fills a field; a key that is absent is counted."""
@@ -166,6 +171,19 @@ class _Writer:
             *_indent(self.write_object(get_args(kind)[0], f"{name}_item", f"{name}_made")),
             f" {name}.append({name}_made)",
         ]
+
+
+def _write_extra(
+    cls: type, containers: dict[str, KnownKeys], nullable: set[str], o: str, made: str
+) -> list[str]:
+    """Write what keeps the keys that no field reads, if there are more keys than were read."""
+    tests = [
+        f"len({name})" + f" + {name}_absent" * (name in nullable) + f" == {len(keys)}"
+        for name, keys in containers.items()
+    ]
+    collect = "pick_unknown" if len(containers) == 1 else "collect_unknown"
+    unknown = f"{collect}({o}, {cls.__name__}_keys)"
+    return [f"if not ({' and '.join(tests)}): {made}.extra = {unknown}"]
 
 
 def _list_containers(known: KnownKeys, name: str) -> Iterator[tuple[str, KnownKeys]]:
