@@ -182,7 +182,7 @@ def _at_least_one(_: Any, attribute: Any, value: int) -> None:
     check_number(attribute.name, value, low=1, whole=True)
 
 
-@attrs.frozen(kw_only=True, cache_hash=True)
+@attrs.frozen(kw_only=True)
 class Timeout:
     """How long one attempt may take. The whole page has a `deadline` of its own.
 

@@ -78,14 +78,14 @@ class Engine:
         self, handle: str, cursor: str | None, ledger: Ledger, options: Options, *, trim: bool
     ) -> Coroutine[Any, Any, tuple[FollowingPage, bytes]]:
         """Buy one page, when awaited; give it with its body. Raises as `Pipeline.send_page`."""
-        self.transport.open()
+        self.transport.check_open()
         request = build_following_request(self.base_url, handle, cursor, trim=trim)
         send = self._buy_watched if self.watch.is_on else self._pipeline.send_page
         return send(request, ledger, options)
 
     async def ask(self, path: str, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `buy`."""
-        self.transport.open()
+        self.transport.check_open()
         request = Request(self.base_url + path)
         with self.watch.call(request):
             return await self._pipeline.send_free(request, parse, options)

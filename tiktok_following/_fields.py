@@ -28,7 +28,7 @@ LEAVES: dict[Any, tuple[str, str]] = {
     float: ("a number", "{v}.__class__ in (float, int)"),
     JsonObject: ("an object", "{v}.__class__ is dict"),
 }
-_from_iso, _from_seconds = datetime.fromisoformat, datetime.fromtimestamp  # a look-up less each
+from_iso, _from_seconds = datetime.fromisoformat, datetime.fromtimestamp  # a look-up less each
 _QUOTED_CHARACTERS = 40
 _SHOWN_BITS = 128  # str() of a huge integer is slow, and refused from 4,300 digits on
 
@@ -105,15 +105,17 @@ def parse_time(value: Any) -> datetime:
     """
     try:
         if value.__class__ is str:
-            time = _from_iso(value)
-            if time.tzinfo is UTC:
-                return time
-            return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+            return to_utc(from_iso(value))
         if (value.__class__ is int or value.__class__ is float) and value >= 0:
             return _from_seconds(value, UTC)
     except (ValueError, OverflowError, OSError):
         pass  # said below, in the words that fit all of them
     raise mismatch("Unix seconds or ISO-8601 text", value)
+
+
+def to_utc(time: datetime) -> datetime:
+    """Give a point in time in UTC, which is what one without an offset is in."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def format_time(time: datetime) -> str:

@@ -16,6 +16,7 @@ For `AccountMetrics`, shortened, it is this; a class within a class stands in li
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, NoReturn, get_args, get_origin
 
 import attrs
@@ -28,8 +29,10 @@ from ._fields import (
     KnownKeys,
     Mismatch,
     SharedStr,
+    from_iso,
     read_fields,
     read_known_keys,
+    to_utc,
 )
 
 Convert = Callable[[Any], Any]
@@ -101,6 +104,9 @@ class _Writer:
         self.scope: dict[str, Any] = {
             "new": object.__new__,  # with each slot set, less than half the time of `__init__`
             "shared": _SHARED,
+            "from_iso": from_iso,
+            "to_utc": to_utc,
+            "UTC": UTC,
             "fail": _fail,
             "collect_unknown": collect_unknown,
             "pick_unknown": _pick_unknown,
@@ -160,6 +166,9 @@ class _Writer:
         if kind in self._converted:
             convert = self._converted[kind]
             self.scope[convert.__name__] = convert
+            if kind is datetime:  # as the API writes it, it is read in line
+                read = f"from_iso(v) if v.__class__ is str else {convert.__name__}(v)"
+                return [f"{target} = v = {read}", f"if v.tzinfo is not UTC: {target} = to_utc(v)"]
             return [f"{target} = {convert.__name__}(v)"]
         if not is_list(kind):
             lines = self.write_object(kind, name, f"{name}_made")

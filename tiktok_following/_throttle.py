@@ -123,10 +123,10 @@ class Throttle:
         self.answered_at = self._clock()
 
     def approve(self, permit: Permit, *, is_good: bool = True) -> None:
-        """Note that the server answered a request; `is_good` if as it should."""
+        """Note what the answer noted last says of a request; `is_good` if it is as it should be."""
         if permit.sent_at >= self._pause.until:
             self._pause.streak = 0
-        self._limit.answer(self._clock(), permit.sent_at, is_good=is_good)
+        self._limit.answer(self.answered_at, permit.sent_at, is_good=is_good)
 
     def refuse(self, permit: Permit, seconds: float, reason: APIError, jitter: float) -> None:
         """Note that the server asked to wait: nobody sends before that, and then fewer do."""

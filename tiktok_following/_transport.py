@@ -141,7 +141,8 @@ class Transport(ProcessBound):
         self._is_closed = False
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timeouts: dict[Timeout, aiohttp.ClientTimeout] = {}
+        self._limits: Timeout | None = None
+        self._timeout = aiohttp.ClientTimeout()  # `_limits` in aiohttp's words
         if session is not None:
             check_session(session, min_pool, trust_env=trust_env)
 
@@ -165,7 +166,7 @@ class Transport(ProcessBound):
         try:
             response = await session.get(
                 URL(url, encoded=True),
-                timeout=self._timeouts.get(limits) or self._make_timeout(limits),
+                timeout=self._timeout if limits is self._limits else self._set_timeout(limits),
                 headers=None if self._are_headers_in_session else self._headers,
                 allow_redirects=False,
                 raise_for_status=False,
@@ -209,6 +210,11 @@ class Transport(ProcessBound):
             raise ClientClosedError("the session is closed")
         return self._session
 
+    def check_open(self) -> None:
+        """See that there is a session here to send with; raise as `open`."""
+        if self._is_closed or self._loop is not asyncio.get_running_loop():
+            self.open()
+
     def check_loop(self) -> None:
         """See that the session, if there is one, belongs to the running loop.
 
@@ -243,16 +249,16 @@ class Transport(ProcessBound):
                 "the client belongs to another event loop: make one client per asyncio.run()"
             )
 
-    def _make_timeout(self, timeout: Timeout) -> aiohttp.ClientTimeout:
+    def _set_timeout(self, limits: Timeout) -> aiohttp.ClientTimeout:
         """Translate a timeout; the pool of a session that others use is not timed."""
-        made = aiohttp.ClientTimeout(
+        self._limits = limits
+        self._timeout = aiohttp.ClientTimeout(
             total=None,
-            connect=timeout.connect if self._owns_session else None,
-            sock_connect=timeout.connect,
-            sock_read=timeout.read,
+            connect=limits.connect if self._owns_session else None,
+            sock_connect=limits.connect,
+            sock_read=limits.read,
         )
-        self._timeouts[timeout] = made
-        return made
+        return self._timeout
 
 
 async def _read_body(response: ClientResponse) -> bytes:

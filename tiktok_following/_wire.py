@@ -88,7 +88,9 @@ def build_following_request(
     query = {} if cursor is None else {"cursor": cursor}
     if trim:
         query["trim"] = "true"
-    url = f"{base_url}/v1/tiktok/profiles/{quote(handle, safe='')}/following"
+    is_plain = handle.isascii() and handle.isidentifier()  # most are, and quoting takes a while
+    segment = handle if is_plain else quote(handle, safe="")
+    url = f"{base_url}/v1/tiktok/profiles/{segment}/following"
     return Request(f"{url}?{urlencode(query)}" if query else url, handle, cursor)
 
 
