@@ -50,7 +50,8 @@ def wire(path: str, *, optional: bool = False) -> dict[str, Any]:
 class WithExtra:
     """Makes the dict `extra` of a class with slots when it is first looked at: mostly it is empty.
 
-    Two of them for each account would be a third of all that the garbage collector looks at.
+    Two of them for each account would be a third of all that the garbage collector looks at. What
+    has one puts it into `held_extra`, the slot itself.
     """
 
     __slots__ = ()
@@ -58,7 +59,8 @@ class WithExtra:
     def __init_subclass__(cls) -> None:
         slot = vars(cls).get("extra")
         if isinstance(slot, types.MemberDescriptorType):
-            setattr(cls, slot.__name__, _make_on_demand(slot))
+            for name, attribute in (("held_extra", slot), ("extra", _make_on_demand(slot))):
+                setattr(cls, name, attribute)
 
 
 def _make_on_demand(slot: types.MemberDescriptorType) -> property:

@@ -11,7 +11,10 @@ For `AccountMetrics`, shortened, it is this; a class within a class stands in li
         made.followers = v = o[followers_key]
         if not (v.__class__ is int and v >= 0): fail()
         …
-        if not (len(o) == 3): made.extra = pick_unknown(o, AccountMetrics_keys)
+        if not (len(o) == 3):
+            made.held_extra = extra = {}
+            for key in o:
+                if key not in AccountMetrics_keys: extra[key] = o[key]
         return made
 """
 
@@ -75,19 +78,10 @@ def make_reader(cls: type, converted: Mapping[Any, Convert]) -> Hook:
 
 def collect_unknown(value: JsonObject, known: KnownKeys) -> JsonObject:
     """Keep the keys no field reads, nested as they came."""
-    extra = _pick_unknown(value, known)
+    extra: JsonObject = {key: value[key] for key in value if key not in known}
     for key, below in known.items():
         if below and (unknown := collect_unknown(value[key], below)):
             extra[key] = unknown
-    return extra
-
-
-def _pick_unknown(value: JsonObject, known: KnownKeys) -> JsonObject:
-    """Keep the keys no field reads, of one object: a loop is quicker than a comprehension here."""
-    extra: JsonObject = {}
-    for key in value:
-        if key not in known:
-            extra[key] = value[key]
     return extra
 
 
@@ -109,7 +103,6 @@ class _Writer:
             "UTC": UTC,
             "fail": _fail,
             "collect_unknown": collect_unknown,
-            "pick_unknown": _pick_unknown,
         }
 
     def write_object(self, cls: type, o: str, made: str) -> list[str]:
@@ -190,9 +183,12 @@ def _write_extra(
         f"len({name})" + f" + {name}_absent" * (name in nullable) + f" == {len(keys)}"
         for name, keys in containers.items()
     ]
-    collect = "pick_unknown" if len(containers) == 1 else "collect_unknown"
-    unknown = f"{collect}({o}, {cls.__name__}_keys)"
-    return [f"if not ({' and '.join(tests)}): {made}.extra = {unknown}"]
+    known = f"{cls.__name__}_keys"
+    more = [f"{made}.held_extra = collect_unknown({o}, {known})"]
+    if len(containers) == 1:  # in line, as a new key may be in every row
+        pick = f"if key not in {known}: extra[key] = {o}[key]"
+        more = [f"{made}.held_extra = extra = {{}}", f"for key in {o}:", f" {pick}"]
+    return [f"if not ({' and '.join(tests)}):", *_indent(more)]
 
 
 def _list_containers(known: KnownKeys, name: str) -> Iterator[tuple[str, KnownKeys]]:
