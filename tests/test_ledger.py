@@ -311,3 +311,14 @@ def test_a_ledger_that_is_left_leaves_nothing_for_the_garbage_collector() -> Non
         assert count_ledgers() == before
     finally:
         gc.enable()
+
+
+def test_ledgers_may_be_nested_as_deep_as_one_likes() -> None:
+    root = Ledger()
+    deepest = root
+    for _ in range(5000):
+        deepest = Ledger(deepest)
+    deepest.count_pause()
+    assert (deepest.find_block(), root.usage.pauses) == (None, 1)
+    while deepest.parent is not None:  # dropped at once they would be as many calls deep
+        deepest = deepest.parent

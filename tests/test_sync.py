@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
 
@@ -24,10 +25,12 @@ import tiktok_following
 from tiktok_following import (
     ClientClosedError,
     ConfigurationError,
+    Event,
     FollowingError,
     FollowingStore,
     InsufficientCreditsError,
     InvalidHandleError,
+    LimitChanged,
     RetryPolicy,
     RunProgress,
     WrongLoopError,
@@ -460,6 +463,31 @@ def test_a_thread_that_comes_second_reads_no_handle() -> None:
     assert relay is not None
     relay.serve()
     assert not relay.wants()
+
+
+def test_a_watcher_that_ends_the_program_leaves_every_page_in_the_books(
+    make: Callable[..., FollowingClient], api: Sandbox
+) -> None:
+    ended = list[str]()
+
+    def end(event: Event) -> None:
+        if isinstance(event, LimitChanged):
+            ended.append(event.name)
+            raise SystemExit
+
+    client = make(on_event=end, max_credits=100)
+
+    api.script_by(lambda request: faults.slow(0.03) if request.handle else None)
+
+    def buy(number: int) -> None:
+        with suppress(SystemExit):
+            client.following_page(f"short{number}")
+
+    with ThreadPoolExecutor(30) as pool:
+        list(pool.map(buy, range(60)))
+    assert ended
+    assert client.usage.credits_charged == api.credits_charged == 60
+    assert (client.usage.credits_reserved, client.throttle.in_flight) == (0, 0)
 
 
 @pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt])

@@ -435,3 +435,30 @@ async def test_a_client_made_outside_a_loop_works_inside(sandbox: Sandbox) -> No
     )
     async with client:
         assert (await client.following_page("nasa")).accounts
+
+
+async def test_the_tracing_of_a_users_session_sees_bodies(sandbox: Sandbox) -> None:
+    seen = list[int]()
+
+    async def note(_: object, __: object, params: aiohttp.TraceResponseChunkReceivedParams) -> None:
+        seen.append(len(params.chunk))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_response_chunk_received.append(note)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+        client = FollowingClient(sandbox.api_key, base_url=sandbox.base_url, session=session)
+        for number in range(5):
+            await client.following_page(f"short{number}")
+    assert len(seen) == 5
+    assert all(seen)
+
+
+async def test_of_a_session_that_its_user_closed_nothing_is_asked(sandbox: Sandbox) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = FollowingClient(sandbox.api_key, base_url=sandbox.base_url, session=session)
+        await client.following_page("nasa")
+    with pytest.raises(ClientClosedError):
+        await client.following_page("nasa")
+    with pytest.raises(ClientClosedError):
+        await client.balance()
+    assert (client.usage.requests, client.usage.attempts) == (1, 1)

@@ -173,3 +173,24 @@ async def test_an_answer_that_waits_for_its_turn_is_not_late(
     assert client._engine._pipeline._deadlines._running == set()
     client._engine._pipeline._turns._begin_pass()
     assert await buying
+
+
+async def test_what_a_long_pass_allowed_is_gone_after_it() -> None:
+    seconds = iter([0.0, 1.0])
+    turns = Turns(lambda: next(seconds, 1.0))
+    assert turns.take_at_once()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [turns.take_at_once() for _ in range(EACH_PASS + 1)] == [*[True] * EACH_PASS, False]
+
+
+async def test_whatever_comes_out_of_reading_an_answer_leaves_no_slot_taken(
+    client: FollowingClient,
+) -> None:
+    def fail(*_: object) -> bool:
+        raise MemoryError
+
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            await client._engine.ask("/health", fail, client._options)
+    assert client._engine._free.state.in_flight == 0

@@ -86,7 +86,10 @@ class Ledger:
     @property
     def chain(self) -> tuple[Ledger, ...]:
         """This ledger and all above it, the root last."""
-        return (self, *(self.parent.chain if self.parent else ()))
+        chain: list[Ledger] = [self]
+        while (above := chain[-1].parent) is not None:
+            chain.append(above)
+        return tuple(chain)
 
     @property
     def usage(self) -> Usage:

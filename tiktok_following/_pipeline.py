@@ -179,7 +179,7 @@ class Pipeline:
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
         sending, response = Sending(), None
-        call.sent_at = permit.sent_at
+        call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
             response = await self._transport.send(call.request.url, call.options.timeout, sending)
             if response.status == STATUS_OK:
@@ -188,44 +188,43 @@ class Pipeline:
                     call.deadline.end()  # it came in time, whenever its turn is
                     await self._turns.take()
             answer = call.parse(call.request, response, self._key)
+            charged, kind = call.read_books(answer)
+            call.spent = charged, 0
+            call.throttle.approve(permit)
         except RequestError as error:
             self._fail(call, permit, error)
             raise
         except BaseException:
-            call.spent = self._count_lost(call, permit, sending, response)
-            call.is_at_risk |= call.spent[1] > 0
-            call.throttle.settle(permit, *call.spent)
+            self._give_up(call, permit, sending, response)
             raise
-        charged, kind = call.read_books(answer)
-        call.spent = charged, 0
-        call.throttle.approve(permit)
-        call.throttle.settle(permit, charged)
+        finally:
+            call.throttle.settle(permit, *call.spent)
         call.quota.give_back()
         call.ledger.finish(kind)
         return answer
 
     def _fail(self, call: Call[T], permit: Permit, error: RequestError) -> None:
-        """Settle an attempt that failed, and let everybody hear of it."""
+        """Note what an attempt that failed cost, and let everybody hear of it."""
         if call.throttle is self._free:
             error.may_be_charged = False
         call.is_at_risk |= error.may_be_charged
         call.spent = permit.count_cost(error)
         call.failed = call.annotate(error)
-        try:
-            self._hear(call, permit, error)
-        finally:
-            call.throttle.settle(permit, *call.spent)
+        self._hear(call, permit, error)
 
-    def _count_lost(
+    def _give_up(
         self, call: Call[T], permit: Permit, sending: Sending, response: Response | None
-    ) -> tuple[int, int]:
-        """Give the credits of an attempt that was given up: its answer tells, if it is here."""
-        if response is None:
-            return 0, permit.reserved if sending.was_sent else 0
+    ) -> None:
+        """Note what an attempt that was given up cost: its answer tells, if it is here."""
+        call.spent = 0, permit.reserved if sending.was_sent else 0
         try:
-            return call.read_books(call.parse(call.request, response, self._key))[0], 0
+            if response is not None:
+                answer = call.parse(call.request, response, self._key)
+                call.spent = call.read_books(answer)[0], 0
         except RequestError as error:
-            return permit.count_cost(error)
+            call.spent = permit.count_cost(error)
+        finally:
+            call.is_at_risk |= call.spent[1] > 0
 
     async def _spend_watched(self, call: Call[T], permit: Permit) -> T:
         """Do as `_spend`, and tell how it ended."""

@@ -30,7 +30,6 @@ from ._wire import STATUS_OK, Response, clean
 
 MAX_BODY_BYTES = 32 * 2**20
 """The most the body of a 200 may hold, decompressed. A page of 30 accounts has about 34 KB."""
-
 _MAX_ERROR_BODY_BYTES = 2**16
 _MAX_HEADER_BYTES = 2**13
 _READ_BUFFER_BYTES = 2**16
@@ -141,8 +140,8 @@ class Transport(ProcessBound):
         self._is_closed = False
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._limits: Timeout | None = None
-        self._timeout = aiohttp.ClientTimeout()  # `_limits` in aiohttp's words
+        self._limits = Timeout()
+        self._timeout = self._set_timeout(self._limits)
         if session is not None:
             check_session(session, min_pool, trust_env=trust_env)
 
@@ -176,7 +175,7 @@ class Transport(ProcessBound):
                 max_field_size=_MAX_HEADER_BYTES,
                 middlewares=(sending,),
             )
-            body = self._key.redact_bytes(await _read_body(response))
+            body = self._key.redact_bytes(await _read_body(response, self._owns_session))
             return Response(response.status, response.headers, body, time.time())
         except (TransportError, ResponseDecodeError, asyncio.CancelledError) as error:
             failure: BaseException = error
@@ -212,16 +211,12 @@ class Transport(ProcessBound):
 
     def check_open(self) -> None:
         """See that there is a session here to send with; raise as `open`."""
-        if self._is_closed or self._loop is not asyncio.get_running_loop():
+        session, is_here = self._session, self._loop is asyncio.get_running_loop()
+        if session is None or session.closed or self._is_closed or not is_here:
             self.open()
 
     def check_loop(self) -> None:
-        """See that the session, if there is one, belongs to the running loop.
-
-        Raises:
-            WrongLoopError: It does not.
-            WrongProcessError: It belongs to the process that this one was forked off.
-        """
+        """See that the session, if there is one, belongs to the running loop; raise as `open`."""
         if self._session is not None and not self._is_closed:
             self._bind(asyncio.get_running_loop())
 
@@ -261,10 +256,11 @@ class Transport(ProcessBound):
         return self._timeout
 
 
-async def _read_body(response: ClientResponse) -> bytes:
+async def _read_body(response: ClientResponse, is_ours: bool) -> bytes:
     """Read a body, never more than the limit in memory, and let go of the connection.
 
-    The status of an error answer says enough, so its body may be cut short or broken.
+    The status of an error answer says enough, so its body may be cut short or broken. Nothing
+    goes past what may trace a session that is not ours.
     """
     is_error = response.status != STATUS_OK
     limit = _MAX_ERROR_BODY_BYTES if is_error else MAX_BODY_BYTES
@@ -272,7 +268,7 @@ async def _read_body(response: ClientResponse) -> bytes:
     try:
         if length is None or length > limit or hdrs.CONTENT_ENCODING in response.headers:
             body = await _read_chunks(response, limit)
-        elif response.content.is_eof():
+        elif is_ours and not is_error and response.content.is_eof():
             return response.content.read_nowait()
         else:
             return await response.read()

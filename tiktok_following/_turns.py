@@ -64,3 +64,5 @@ class Turns:
         if self._is_counting:
             self._left = 0  # those who got a turn go on in the next pass: nobody overtakes them
             self._look_out()
+        else:
+            self._left = EACH_PASS  # this pass may have been long, the next is another
