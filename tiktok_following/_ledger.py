@@ -85,7 +85,7 @@ class Ledger:
 
     @property
     def chain(self) -> tuple[Ledger, ...]:
-        """This ledger and all above it, the root last."""
+        """This ledger and all above it, the root last; what every page meets walks `parent`."""
         chain: list[Ledger] = [self]
         while (above := chain[-1].parent) is not None:
             chain.append(above)

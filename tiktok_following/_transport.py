@@ -140,8 +140,7 @@ class Transport(ProcessBound):
         self._is_closed = False
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._limits = Timeout()
-        self._timeout = self._set_timeout(self._limits)
+        self._set_timeout(Timeout())
         if session is not None:
             check_session(session, min_pool, trust_env=trust_env)
 
