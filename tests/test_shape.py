@@ -23,7 +23,8 @@ FLOORS = [
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
     {"_pool", "_deadline", "_turns"},
-    {"_retry", "_throttle", "_transport", "_call", "_watch"},
+    {"_retry", "_throttle", "_sending", "_watch"},
+    {"_transport", "_call"},
     {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally", "_way"},
     {"_opening", "_engine"},
     {"_store"},
@@ -61,7 +62,7 @@ PURE = {
 }
 STORE = {"_schema", "_opening", "_writer", "_store", "_session"}
 HOMES = {
-    "aiohttp": {"_pool", "_transport", "_engine", "_client", "sandbox"},
+    "aiohttp": {"_pool", "_sending", "_transport", "_engine", "_client", "sandbox"},
     "yarl": {"_pool", "_transport"},
     "attrs": None,
     "cattrs": {"_structure"},

@@ -194,8 +194,8 @@ class Timeout:
     """Seconds to look up the host, connect and agree on TLS. On a session of your own the
     look-up is not counted, and waiting for its pool neither."""
     read: float = attrs.field(default=60.0, validator=_positive)
-    """Seconds without a byte of the answer. The provider documents none; its public clients
-    use 8 to 90."""
+    """Seconds until the answer's headers are there, and then without another byte of it. The
+    provider documents none; its public clients use 8 to 90."""
 
 
 @attrs.frozen(kw_only=True)

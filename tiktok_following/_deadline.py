@@ -1,4 +1,4 @@
-"""How long a call may take: one timer for all that are under way.
+"""How long something may take: one timer for all that is under way.
 
 The law: who is late is cancelled, once; a cancellation that came from elsewhere passes.
 A timer for each call, as `asyncio.timeout` has it, costs 6 µs a page, this less than 1.
@@ -6,25 +6,36 @@ A timer for each call, as `asyncio.timeout` has it, costs 6 µs a page, this les
 
 import asyncio
 import math
+from typing import Protocol
+
+
+class Due(Protocol):
+    """Something that is to end by a time."""
+
+    until: float
+    """When it is over, by the clock of the loop; it may be put off."""
+
+    def expire(self) -> None:
+        """End it; nothing watches over it any more."""
 
 
 class Deadlines:
     """Wakes up when the earliest of the deadlines under way is over, and not for those kept."""
 
     def __init__(self) -> None:
-        self._running: set[Deadline] = set()
+        self._running: set[Due] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = math.inf
         self._is_closed = False
 
-    def add(self, deadline: "Deadline") -> None:
+    def add(self, deadline: Due) -> None:
         """Watch over one more."""
         self._running.add(deadline)
         if deadline.until < self._wakes_at:
             self._stop_timer()
             self._start_timer(deadline.until)
 
-    def remove(self, deadline: "Deadline") -> None:
+    def remove(self, deadline: Due) -> None:
         """Watch over one less; the timer stays, for those that come."""
         self._running.discard(deadline)
         if self._is_closed and not self._running:

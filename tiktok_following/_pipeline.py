@@ -29,8 +29,9 @@ from ._ledger import Ledger, Permit
 from ._limits import RetryQuota
 from ._models import FollowingPage
 from ._retry import Retries, is_retryable
+from ._sending import Sending
 from ._throttle import Throttle
-from ._transport import Sending, Transport
+from ._transport import Transport
 from ._turns import Turns
 from ._watch import Watch
 from ._wire import STATUS_OK, Request, Response, is_refusal, parse_following_response
@@ -178,10 +179,10 @@ class Pipeline:
 
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
-        sending, response = Sending(), None
+        sending, response = self._transport.begin(call.options.timeout), None
         call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
-            response = await self._transport.send(call.request.url, call.options.timeout, sending)
+            response = await self._transport.send(call.request.url, sending)
             if response.status == STATUS_OK:
                 call.throttle.note_answer()
                 if call.options.takes_turns and not self._turns.take_at_once():

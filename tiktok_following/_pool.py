@@ -4,6 +4,8 @@ The law: a pool in which requests wait unseen, and a connection that answered un
 Of a proxy that cannot be used nothing shows: where its password begins and ends nobody knows.
 """
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -15,6 +17,11 @@ from yarl import URL
 
 from ._config import is_loopback
 from ._errors import ConfigurationError
+
+on_connected: ContextVar[Callable[[Connection], None] | None] = ContextVar(
+    "on_connected", default=None
+)
+"""Called with the connection that a request of this context gets, when it has it."""
 
 
 class Pool(aiohttp.TCPConnector):
@@ -35,6 +42,8 @@ class Pool(aiohttp.TCPConnector):
         if connection.protocol is not None and connection.protocol.should_close:
             connection.close()
             raise aiohttp.ClientConnectionError("something came before it was asked for")
+        if (hear := on_connected.get()) is not None:
+            hear(connection)
         return connection
 
 

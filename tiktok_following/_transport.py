@@ -1,8 +1,7 @@
 """One request, one answer: the only file that talks to the network.
 
 The law: `send` makes exactly one HTTP request. It returns the whole answer, or raises an error of
-ours that knows whether the request may have reached the server. aiohttp's habit of silently sending
-a GET again when a kept-alive connection drops is off.
+ours that knows whether the request may have reached the server.
 """
 
 import asyncio
@@ -10,94 +9,23 @@ import time
 import warnings
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, hdrs
+from aiohttp import ClientResponse, ClientSession, hdrs
 from yarl import URL  # aiohttp's own type for URLs
 
 from ._config import ApiKey, Timeout
-from ._errors import (
-    ClientClosedError,
-    ConnectError,
-    RequestTimeoutError,
-    ResponseDecodeError,
-    TransportError,
-    WrongLoopError,
-)
+from ._deadline import Deadlines
+from ._errors import ClientClosedError, ResponseDecodeError, TransportError, WrongLoopError
 from ._forks import ProcessBound
-from ._frames import drop_frames
 from ._pool import Pool, check_session, find_proxy
+from ._sending import Sending, make_transport_error
 from ._version import __version__
-from ._wire import STATUS_OK, Response, clean
+from ._wire import STATUS_OK, Response
 
 MAX_BODY_BYTES = 32 * 2**20
 """The most the body of a 200 may hold, decompressed. A page of 30 accounts has about 34 KB."""
 _MAX_ERROR_BODY_BYTES = 2**16
 _MAX_HEADER_BYTES = 2**13
 _READ_BUFFER_BYTES = 2**16
-
-
-class Sending:
-    """What becomes of one request: whether it was sent. It is never sent again.
-
-    As aiohttp's client middleware it stands between aiohttp and the connection, so that a lost
-    connection reaches aiohttp as an error of ours, which it does not repeat.
-    """
-
-    __slots__ = ("was_sent",)
-
-    def __init__(self) -> None:
-        self.was_sent = False
-
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Let one request through."""
-        try:
-            response = await handler(request)
-        except BaseException as error:
-            self.was_sent = _is_sent(request, error)
-            if not isinstance(error, aiohttp.ClientError | OSError):
-                raise
-            failure = _make_transport_error(
-                error,
-                ApiKey(request.headers["x-api-key"]),
-                was_sent=self.was_sent,
-                has_proxy=request.proxy is not None,
-            )
-        else:
-            self.was_sent = True
-            return response
-        raise failure  # out here, so that it does not have the error of aiohttp for its context
-
-
-def _is_sent(request: ClientRequest, error: BaseException) -> bool:
-    """Tell whether the request was written; aiohttp makes its response object right after that."""
-    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-        return False
-    return getattr(request, "response", True) is not None
-
-
-def _make_transport_error(
-    error: Exception, key: ApiKey, *, was_sent: bool, has_proxy: bool = False
-) -> TransportError:
-    """Say what happened, and nothing that aiohttp's errors hold besides.
-
-    Its frames hold the request's bytes and its errors the proxy's password, and those that could
-    not read an answer quote it, whatever the server wrote.
-    """
-    text, may_tell = str(error), has_proxy
-    if isinstance(error, aiohttp.ClientResponseError):
-        text, may_tell = f"{error.status}, {error.message}", True
-    detail = clean(" ".join(f"{type(error).__name__}: {text}".rstrip(": ").split()), key)
-    if not was_sent:
-        made: TransportError = ConnectError(f"no connection to the API: {detail}")
-    elif isinstance(error, TimeoutError):
-        text = "the API did not answer within the read timeout"
-        made = RequestTimeoutError(text, may_be_charged=True)
-    else:
-        text = f"the connection was lost before the answer was complete: {detail}"
-        made = TransportError(text, may_be_charged=True)
-    shown = repr([error, error.__cause__, error.__context__])
-    may_tell = may_tell or key.redact(shown) != shown
-    made.__cause__ = aiohttp.ClientError(detail) if may_tell else drop_frames(error)
-    return made
 
 
 class Transport(ProcessBound):
@@ -140,17 +68,26 @@ class Transport(ProcessBound):
         self._is_closed = False
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._silences = Deadlines() if session is None else None
         self._set_timeout(Timeout())
         if session is not None:
             check_session(session, min_pool, trust_env=trust_env)
 
-    async def send(self, url: str, limits: Timeout, sending: Sending) -> Response:
+    def begin(self, limits: Timeout) -> Sending:
+        """Give what learns whether a request was sent, also when that is cancelled.
+
+        Args:
+            limits: How long to wait for the connection, and for each byte.
+        """
+        timeout = self._timeout if limits is self._limits else self._set_timeout(limits)
+        return Sending(timeout, limits.read, self._silences)
+
+    async def send(self, url: str, sending: Sending) -> Response:
         """Send one GET and read the whole answer.
 
         Args:
             url: The URL, encoded.
-            limits: How long to wait for the connection, and for each byte.
-            sending: Learns whether the request was sent, also when this is cancelled.
+            sending: What `begin` gave, for this alone.
 
         Raises:
             ConnectError: Certainly not sent.
@@ -164,7 +101,7 @@ class Transport(ProcessBound):
         try:
             response = await session.get(
                 URL(url, encoded=True),
-                timeout=self._timeout if limits is self._limits else self._set_timeout(limits),
+                timeout=sending.timeout,
                 headers=None if self._are_headers_in_session else self._headers,
                 allow_redirects=False,
                 raise_for_status=False,
@@ -174,12 +111,14 @@ class Transport(ProcessBound):
                 max_field_size=_MAX_HEADER_BYTES,
                 middlewares=(sending,),
             )
-            body = self._key.redact_bytes(await _read_body(response, self._owns_session))
+            body = self._key.redact_bytes(await _read_body(response, sending))
             return Response(response.status, response.headers, body, time.time())
         except (TransportError, ResponseDecodeError, asyncio.CancelledError) as error:
             failure: BaseException = error
         except (aiohttp.ClientError, OSError) as error:
-            failure = _make_transport_error(error, self._key, was_sent=sending.was_sent)
+            failure = make_transport_error(error, self._key, sending)
+        finally:
+            sending.end()
         response = None  # it shows its headers, whatever the server put there
         try:
             raise failure.with_traceback(None)  # the frames it came through hold what was read
@@ -222,6 +161,8 @@ class Transport(ProcessBound):
     async def close(self) -> None:
         """Send nothing more, and close the session if it is ours; again does nothing."""
         self._is_closed = True
+        if self._silences is not None:
+            self._silences.close()
         if self._owns_session and self._session is not None:
             await self._session.close()
 
@@ -244,18 +185,18 @@ class Transport(ProcessBound):
             )
 
     def _set_timeout(self, limits: Timeout) -> aiohttp.ClientTimeout:
-        """Translate a timeout; the pool of a session that others use is not timed."""
+        """Translate a timeout; what others use is timed by aiohttp, and not its pool."""
         self._limits = limits
         self._timeout = aiohttp.ClientTimeout(
             total=None,
             connect=limits.connect if self._owns_session else None,
             sock_connect=limits.connect,
-            sock_read=limits.read,
+            sock_read=None if self._owns_session else limits.read,
         )
         return self._timeout
 
 
-async def _read_body(response: ClientResponse, is_ours: bool) -> bytes:
+async def _read_body(response: ClientResponse, sending: Sending) -> bytes:
     """Read a body, never more than the limit in memory, and let go of the connection.
 
     The status of an error answer says enough, so its body may be cut short or broken. Nothing
@@ -264,13 +205,14 @@ async def _read_body(response: ClientResponse, is_ours: bool) -> bytes:
     is_error = response.status != STATUS_OK
     limit = _MAX_ERROR_BODY_BYTES if is_error else MAX_BODY_BYTES
     length = response.content_length
+    is_plain = length is not None and length <= limit
+    is_plain = is_plain and hdrs.CONTENT_ENCODING not in response.headers
     try:
-        if length is None or length > limit or hdrs.CONTENT_ENCODING in response.headers:
-            body = await _read_chunks(response, limit)
-        elif is_ours and not is_error and response.content.is_eof():
-            return response.content.read_nowait()
-        else:
+        if is_plain and not sending.is_watched:
             return await response.read()
+        if is_plain and not is_error and response.content.is_eof():
+            return response.content.read_nowait()
+        body = await _read_chunks(response, limit, sending)
     except (aiohttp.ClientError, OSError):
         if is_error:
             return b""
@@ -281,11 +223,13 @@ async def _read_body(response: ClientResponse, is_ours: bool) -> bytes:
     return body
 
 
-async def _read_chunks(response: ClientResponse, limit: int) -> bytes:
-    """Read a body that may turn out to be larger than it says, until it is."""
+async def _read_chunks(response: ClientResponse, limit: int, sending: Sending) -> bytes:
+    """Read a body that comes bit by bit, or may turn out to be larger than it says, until it is."""
     body = bytearray()
     try:
+        sending.touch()
         async for chunk in response.content.iter_any():
+            sending.touch()
             body += chunk
             if len(body) > limit:
                 response.close()

@@ -1,0 +1,144 @@
+"""What becomes of one request on its way: whether it was sent, and when its answer is given up.
+
+The law: what was sent is never sent again. aiohttp's habit of silently sending a GET again when a
+kept-alive connection drops is off.
+"""
+
+import asyncio
+import math
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.connector import Connection
+
+from ._config import ApiKey
+from ._deadline import Deadlines
+from ._errors import ConnectError, RequestTimeoutError, TransportError
+from ._frames import drop_frames
+from ._pool import on_connected
+from ._wire import clean
+
+_GRACE = 0.05
+"""Seconds for what came while the event loop stood still to be read."""
+
+
+class Sending:
+    """One request, as aiohttp's client middleware: it stands between aiohttp and the connection.
+
+    So a lost connection reaches aiohttp as an error of ours, which it does not repeat. On our own
+    session it also sees to it that the server does not keep silent for too long, for which aiohttp
+    sets a timer anew with each piece of an answer, and none any more after a 1xx.
+
+    Args:
+        timeout: What aiohttp is to watch over.
+        seconds: How long to wait for the answer to begin, and for each piece of it.
+        silences: Where all are watched over that wait for the server; `None` leaves it to aiohttp.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_seconds",
+        "_silences",
+        "is_silent",
+        "timeout",
+        "until",
+        "was_sent",
+    )
+
+    def __init__(
+        self, timeout: aiohttp.ClientTimeout, seconds: float, silences: Deadlines | None
+    ) -> None:
+        self.timeout = timeout
+        self.was_sent = False
+        self.is_silent = False
+        """Whether the server was silent for too long, and is not listened to any more."""
+        self.until = math.inf
+        """Until when something must come, by the clock of the loop."""
+        self._seconds = seconds
+        self._silences = silences
+        self._connection: Connection | None = None
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Let one request through."""
+        token = on_connected.set(self._begin)
+        try:
+            response = await handler(request)
+        except BaseException as error:
+            self.was_sent = _is_sent(request, error)
+            if not isinstance(error, aiohttp.ClientError | OSError):
+                raise
+            key, has_proxy = ApiKey(request.headers["x-api-key"]), request.proxy is not None
+            failure = make_transport_error(error, key, self, has_proxy=has_proxy)
+        else:
+            self.was_sent = True
+            return response
+        finally:
+            on_connected.reset(token)
+        raise failure  # out here, so that it does not have the error of aiohttp for its context
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is this, and not aiohttp, that waits no longer than it should."""
+        return self._silences is not None
+
+    def touch(self) -> None:
+        """Note that something came."""
+        self.until = asyncio.get_running_loop().time() + self._seconds
+
+    def end(self) -> None:
+        """Wait for nothing any more."""
+        self._connection = None
+        if self._silences is not None:
+            self._silences.remove(self)
+
+    def expire(self) -> None:
+        """Give up in a moment, unless something came that is not read yet."""
+        asyncio.get_running_loop().call_later(_GRACE, self._give_up)
+
+    def _begin(self, connection: Connection) -> None:
+        self._connection = connection
+        self.touch()
+        if self._silences is not None:
+            self._silences.add(self)
+
+    def _give_up(self) -> None:
+        if self._connection is None or self._silences is None:
+            return
+        if self.until > asyncio.get_running_loop().time():
+            self._silences.add(self)
+        elif (transport := self._connection.transport) is not None:
+            self.is_silent = True
+            transport.abort()
+
+
+def make_transport_error(
+    error: Exception, key: ApiKey, sending: Sending, *, has_proxy: bool = False
+) -> TransportError:
+    """Say what happened, and nothing that aiohttp's errors hold besides.
+
+    Its frames hold the request's bytes and its errors the proxy's password, and those that could
+    not read an answer quote it, whatever the server wrote.
+    """
+    text, may_tell = str(error), has_proxy
+    if isinstance(error, aiohttp.ClientResponseError):
+        text, may_tell = f"{error.status}, {error.message}", True
+    detail = clean(" ".join(f"{type(error).__name__}: {text}".rstrip(": ").split()), key)
+    if not sending.was_sent:
+        made: TransportError = ConnectError(f"no connection to the API: {detail}")
+    elif sending.is_silent or isinstance(error, TimeoutError):
+        text = "the API did not answer within the read timeout"
+        made = RequestTimeoutError(text, may_be_charged=True)
+    else:
+        text = f"the connection was lost before the answer was complete: {detail}"
+        made = TransportError(text, may_be_charged=True)
+    shown = repr([error, error.__cause__, error.__context__])
+    may_tell = may_tell or key.redact(shown) != shown
+    made.__cause__ = aiohttp.ClientError(detail) if may_tell else drop_frames(error)
+    return made
+
+
+def _is_sent(request: ClientRequest, error: BaseException) -> bool:
+    """Tell whether the request was written; aiohttp makes its response object right after that."""
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return False
+    return getattr(request, "response", True) is not None
