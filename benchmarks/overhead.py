@@ -19,12 +19,14 @@ from typing import Any
 
 import attrs
 import orjson
+from aiohttp import ClientTimeout
 
 from tiktok_following import FollowingClient, FollowingPage, RetryPolicy, Timeout
 from tiktok_following._config import ApiKey, Options
 from tiktok_following._ledger import Ledger
 from tiktok_following._limits import AdaptiveLimit, Pause, RetryQuota
 from tiktok_following._pipeline import Pipeline
+from tiktok_following._sending import Sending
 from tiktok_following._throttle import Throttle
 from tiktok_following._watch import Watch
 from tiktok_following._wire import Request, Response, parse_following_response
@@ -46,6 +48,7 @@ BODY = orjson.dumps(
 )
 REQUEST = Request("http://127.0.0.1/v1/tiktok/profiles/nasa/following", "nasa")
 RESPONSE = Response(200, {}, BODY, 0.0)
+TIMEOUT = ClientTimeout()
 OPTIONS = Options(timeout=Timeout(), deadline=300.0, retry=RetryPolicy())
 RUN_OPTIONS = attrs.evolve(OPTIONS, counts_waiting=False, takes_turns=True)
 
@@ -57,6 +60,10 @@ class Answered:
 
     def open(self) -> None:
         """Do nothing."""
+
+    def begin(self, limits: Timeout) -> Sending:
+        """Give what the real one gives."""
+        return Sending(TIMEOUT, limits.read, None)
 
     async def send(self, *_: object) -> Response:
         """Give it."""

@@ -204,7 +204,8 @@ class Crew:
                 outcome = self._feed.take_at_once() or await self._wait(self._feed.take())
                 if outcome is None:
                     break
-                way = Way(next(self._numbers), outcome.handle or "", outcome, ledger)
+                spent = ledger.credits_charged, ledger.credits_at_risk
+                way = Way(next(self._numbers), outcome.handle or "", outcome, ledger, *spent)
                 if outcome.handle is None:
                     self._deliver(way)
                 elif self._session is None or await self._wait(self._claim(way, self._session)):

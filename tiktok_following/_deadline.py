@@ -38,8 +38,8 @@ class Deadlines:
     def remove(self, deadline: Due) -> None:
         """Watch over one less; the timer stays, for those that come."""
         self._running.discard(deadline)
-        if self._is_closed and not self._running:
-            self._stop_timer()
+        if self._is_closed:
+            self.close()
 
     def close(self) -> None:
         """Leave no timer behind, once nothing is under way."""

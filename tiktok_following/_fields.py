@@ -28,7 +28,7 @@ LEAVES: dict[Any, tuple[str, str]] = {
     float: ("a number", "{v}.__class__ in (float, int)"),
     JsonObject: ("an object", "{v}.__class__ is dict"),
 }
-from_iso, _from_seconds = datetime.fromisoformat, datetime.fromtimestamp  # a look-up less each
+from_iso, from_seconds = datetime.fromisoformat, datetime.fromtimestamp  # a look-up less each
 _QUOTED_CHARACTERS = 40
 _SHOWN_BITS = 128  # str() of a huge integer is slow, and refused from 4,300 digits on
 
@@ -109,7 +109,7 @@ def parse_time(value: Any) -> datetime:
         if value.__class__ is str:
             return to_utc(from_iso(value))
         if (value.__class__ is int or value.__class__ is float) and value >= 0:
-            return _from_seconds(value, UTC)
+            return from_seconds(value, UTC)
     except (ValueError, OverflowError, OSError):
         pass  # said below, in the words that fit all of them
     raise mismatch("Unix seconds or ISO-8601 text", value)

@@ -78,7 +78,10 @@ class Outbox(Generic[T]):
         """Give the next thing if it is there; `None` means to use `get`."""
         if not self._ready:
             return None
-        self._give_room()
+        if self._waiting:
+            self._give_room()
+        else:
+            self._room += 1
         return self._ready.popleft()
 
     async def get(self) -> T | None:
@@ -95,4 +98,5 @@ class Outbox(Generic[T]):
             self._give_room()
         else:
             self._ready.append(thing)
-            self._changed.set()
+            if len(self._ready) == 1:  # else it is set
+                self._changed.set()

@@ -33,6 +33,7 @@ from ._fields import (
     Mismatch,
     SharedStr,
     from_iso,
+    from_seconds,
     read_fields,
     read_known_keys,
     to_utc,
@@ -69,7 +70,7 @@ def make_reader(cls: type, converted: Mapping[Any, Convert]) -> Hook:
     """
     writer = _Writer(converted)
     lines = writer.write_object(cls, "o", "made")
-    text = ["def read(o, _):", *_indent(lines), " return made"]
+    text = ["def read(o, _):", " are_known = True", *_indent(lines), " return made"]
     code = compile("\n".join(text), f"<the reader of {cls.__name__}>", "exec")
     exec(code, writer.scope)  # noqa: S102 - of our own classes alone # nosec B102
     read: Hook = writer.scope["read"]
@@ -99,6 +100,7 @@ class _Writer:
             "new": object.__new__,  # with each slot set, less than half the time of `__init__`
             "shared": _SHARED,
             "from_iso": from_iso,
+            "from_seconds": from_seconds,
             "to_utc": to_utc,
             "UTC": UTC,
             "fail": _fail,
@@ -117,30 +119,62 @@ class _Writer:
         for name, keys in containers.items():
             self.scope |= {f"{key}_key": key for key in keys}
             lines += [f"{name}_{key} = {name}[{key}_key]" for key, below in keys.items() if below]
-            lines += [f"{name}_absent = 0"] * (name in nullable)
-        first = [field for field in fields if not field.optional]
-        lines += self._write_fields(first, o, made)
-        rest = [field for field in fields if field.optional]
-        more = self._write_fields(rest, o, made)
+        counted = [f"{name}_absent = 0" for name in containers if name in nullable]
+        counted += self._write_fields(fields, o, made)
         if "extra" in attrs.fields_dict(cls):
-            more += _write_extra(cls, containers, nullable, o, made)
-        if not rest or len(containers) > 1:
-            return lines + more
-        # With no more keys than there always are, as in a trimmed row, no other is looked for.
+            counted += _write_extra(cls, containers, nullable, o, made)
+        if len(containers) > 1 or not any(field.optional for field in fields):
+            return lines + counted
+        return lines + self._write_known(fields, o, made, otherwise=counted)
+
+    def _write_known(
+        self, fields: list[Field], o: str, made: str, *, otherwise: list[str]
+    ) -> list[str]:
+        """Write what reads an object with all the keys there are, or those alone there always are.
+
+        Most are such, and need neither a look for what is absent nor one for what is unknown. It is
+        told by the number of keys; when that is mistaken, it is not believed again in this body.
+        """
+        first = [field for field in fields if not field.optional]
+        rest = [field for field in fields if field.optional]
         nothing = f"{' = '.join(f'{made}.{field.name}' for field in rest)} = None"
-        is_least = f"len({o}) == {len(first)} and not {o}_absent"
-        return [*lines, f"if {is_least}: {nothing}", "else:", *_indent(more)]
+        return [
+            f"size = len({o})",
+            f"is_known = are_known and (size == {len(fields)} or size == {len(first)})",
+            "if is_known:",
+            " try:",
+            *_indent(self._write_fields(first, o, made, are_there=True), by=2),
+            f"  if size == {len(first)}: {nothing}",
+            "  else:",
+            *_indent(self._write_fields(rest, o, made, are_there=True), by=3),
+            " except KeyError: is_known = are_known = False",
+            "if not is_known:",
+            *_indent(otherwise),
+        ]
 
-    def _write_fields(self, fields: list[Field], o: str, made: str) -> list[str]:
-        written = [self._write_field(field, _name_container(field, o), made) for field in fields]
-        return [line for lines in written for line in lines]
+    def _write_fields(
+        self, fields: list[Field], o: str, made: str, *, are_there: bool = False
+    ) -> list[str]:
+        lines: list[str] = []
+        for field in fields:
+            lines += self._write_field(field, _name_container(field, o), made, are_there)
+        return lines
 
-    def _write_field(self, field: Field, container: str, made: str) -> list[str]:
-        """Write what fills a field; a key that is absent is counted."""
+    def _write_field(
+        self,
+        field: Field,
+        container: str,
+        made: str,
+        is_there: bool,
+    ) -> list[str]:
+        """Write what fills a field; if its key may be absent, that is counted."""
         key, target = f"{field.path[-1]}_key", f"{made}.{field.name}"
         lines = self._write_value(field.kind, target, f"{container}_{field.path[-1]}")
+        straight = f"{target} = v = {container}[{key}]"
         if not field.nullable:
-            return [f"{target} = v = {container}[{key}]", *lines]
+            return [straight, *lines]
+        if is_there:
+            return [straight, "if v is not None:", *_indent(lines)]
         # A null where none should be is counted as absent too: it costs a second look, no more.
         absent = "1" if field.optional else f"{key} not in {container}"
         return [
@@ -160,8 +194,13 @@ class _Writer:
             convert = self._converted[kind]
             self.scope[convert.__name__] = convert
             if kind is datetime:  # as the API writes it, it is read in line
-                read = f"from_iso(v) if v.__class__ is str else {convert.__name__}(v)"
-                return [f"{target} = v = {read}", f"if v.tzinfo is not UTC: {target} = to_utc(v)"]
+                return [
+                    "if v.__class__ is str:",
+                    f" {target} = v = from_iso(v)",
+                    f" if v.tzinfo is not UTC: {target} = to_utc(v)",
+                    f"elif v.__class__ is int and v >= 0: {target} = from_seconds(v, UTC)",
+                    f"else: {target} = {convert.__name__}(v)",
+                ]
             return [f"{target} = {convert.__name__}(v)"]
         if not is_list(kind):
             lines = self.write_object(kind, name, f"{name}_made")
@@ -203,8 +242,8 @@ def _name_container(field: Field, o: str) -> str:
     return "_".join((o, *field.path[:-1]))
 
 
-def _indent(lines: list[str]) -> list[str]:
-    return [f" {line}" for line in lines]
+def _indent(lines: list[str], by: int = 1) -> list[str]:
+    return [" " * by + line for line in lines]
 
 
 def _fail() -> NoReturn:

@@ -61,6 +61,9 @@ class Transport(ProcessBound):
             hdrs.ACCEPT_ENCODING: "gzip, deflate",
             hdrs.USER_AGENT: f"tiktok-following/{__version__}",
         }
+        scheme, _, rest = base_url.partition("://")
+        self._scheme, self._authority = scheme, rest.partition("/")[0]
+        self._path_at = len(f"{scheme}://{self._authority}")
         self._proxy = find_proxy(base_url) if trust_env else None
         # aiohttp shows a session's headers to the proxy too, which must not see the key.
         self._are_headers_in_session = session is None and self._proxy is None
@@ -100,7 +103,7 @@ class Transport(ProcessBound):
         response: ClientResponse | None = None
         try:
             response = await session.get(
-                URL(url, encoded=True),
+                self._make_url(url),
                 timeout=sending.timeout,
                 headers=None if self._are_headers_in_session else self._headers,
                 allow_redirects=False,
@@ -170,6 +173,17 @@ class Transport(ProcessBound):
         """Belong to no loop any more, so that `open` looks why."""
         super().become_copy()
         self._loop = None
+
+    def _make_url(self, url: str) -> URL:
+        """Make what aiohttp takes, of its parts: that takes half the time of a whole text."""
+        path, _, query = url[self._path_at :].partition("?")
+        return URL.build(
+            scheme=self._scheme,
+            authority=self._authority,
+            path=path,
+            query_string=query,
+            encoded=True,
+        )
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is loop:

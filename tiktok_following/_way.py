@@ -13,11 +13,6 @@ from ._outcomes import Outcome
 from ._status import LookupState
 
 
-def _read_books(way: Way) -> tuple[int, int]:
-    """Give the credits charged and at risk in the ledger that a handle is paid from."""
-    return way.ledger.credits_charged, way.ledger.credits_at_risk
-
-
 @attrs.define(eq=False)
 class Way:
     """How far one handle has come, in the books of the run and of the store."""
@@ -28,6 +23,9 @@ class Way:
     outcome: Outcome
     ledger: Ledger
     """Its worker's, which paid for other handles before."""
+    charged_before: int
+    """Credits that those had cost."""
+    at_risk_before: int
     lookup: Lookup | None = None
     """What the store has of it."""
     has_started: bool = False
@@ -41,15 +39,13 @@ class Way:
     cut_at: str | None = None
     """The cursor of the page that the limit cuts."""
     is_cut: bool = False
-    before: tuple[int, int] = attrs.Factory(_read_books, takes_self=True)
-    """Credits charged and at risk that the ledger's other handles had cost."""
     booked: tuple[int, int] = (0, 0)
     """Those of this handle that are in the store's books."""
 
     def count_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk for this handle so far."""
-        (charged, at_risk), before = _read_books(self), self.before
-        return charged - before[0], at_risk - before[1]
+        charged = self.ledger.credits_charged - self.charged_before
+        return charged, self.ledger.credits_at_risk - self.at_risk_before
 
     def take_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk that the store does not know of yet."""
