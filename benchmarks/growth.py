@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-from contenders import KEY, PAGES_OF_A_LIST
+from contenders import KEY, PAGES_OF_A_LIST, Target
 from measuring import read_peak
+from others import open_aiohttp_orjson
 from overhead import make_stocked_client
 from serving import serve
 
@@ -67,16 +68,27 @@ class Reader:
         return Taken(pages, time.perf_counter() - began, time.process_time() - cpu)
 
 
+async def read_bare(url: str, slots: int, rounds: int) -> Taken:
+    """Read with aiohttp and orjson alone, as a yardstick."""
+    async with open_aiohttp_orjson(Target(url, slots, Path())) as read:
+        await read(2 * slots)
+        began, cpu = time.perf_counter(), time.process_time()
+        await read(rounds * slots)
+        return Taken(rounds * slots, time.perf_counter() - began, time.process_time() - cpu)
+
+
 async def show_latency(url: str, rounds: int) -> None:
     """Print what is reached of slots ÷ latency, and what the processor takes for it."""
     print(f"{LATENCY * 1000:.0f} ms per answer, {rounds} answers for each slot\n{HEADING}")
     for slots in SLOTS:
+        bare = await read_bare(url, slots, rounds)
+        print(bare.format(f"{slots} slots, bare aiohttp", slots / LATENCY), flush=True)
         async with FollowingClient(KEY, base_url=url, max_concurrency=slots) as client:
             reader = Reader(client)
             while client.throttle.limit < slots:  # the throttle grows as answers come
                 await reader.read(4 * slots, slots)
             taken = await reader.read(rounds * slots, slots)
-        print(taken.format(f"{slots} slots", slots / LATENCY), flush=True)
+        print(taken.format(f"{slots} slots, a run", slots / LATENCY), flush=True)
 
 
 async def show_growth(url: str, pages: int) -> None:

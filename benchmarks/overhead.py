@@ -26,7 +26,7 @@ from tiktok_following._config import ApiKey, Options
 from tiktok_following._ledger import Ledger
 from tiktok_following._limits import AdaptiveLimit, Pause, RetryQuota
 from tiktok_following._pipeline import Pipeline
-from tiktok_following._sending import Sending
+from tiktok_following._sending import Sending, TakeTurn
 from tiktok_following._throttle import Throttle
 from tiktok_following._watch import Watch
 from tiktok_following._wire import Request, Response, parse_following_response
@@ -61,12 +61,17 @@ class Answered:
     def open(self) -> None:
         """Do nothing."""
 
-    def begin(self, limits: Timeout) -> Sending:
+    def begin(self, limits: Timeout, take_turn: TakeTurn | None = None) -> Sending:
         """Give what the real one gives."""
-        return Sending(TIMEOUT, limits.read, None)
+        self._take_turn = take_turn
+        return Sending(TIMEOUT, limits.read, None, take_turn)
 
-    async def send(self, *_: object) -> Response:
-        """Give it."""
+    async def send(self, _: str, sending: Sending) -> Response:
+        """Give it, when it is its turn."""
+        if self._take_turn is not None:
+            sending.had_turn = True
+            if (turn := self._take_turn()) is not None:
+                await turn
         return RESPONSE
 
 

@@ -4,9 +4,11 @@ import asyncio
 from itertools import count, pairwise
 from random import Random
 
+import aiohttp
 import attrs
 import pytest
 from conftest import MakeClient
+from raw_server import Connection, respond, serve
 
 from tiktok_following import FollowingClient
 from tiktok_following._turns import EACH_PASS, EACH_SECOND, Turns
@@ -14,7 +16,7 @@ from tiktok_following.sandbox import Sandbox, faults
 
 
 async def start_waiting(client: FollowingClient) -> asyncio.Task[object]:
-    """Ask for a page whose answer is here and has to wait for its turn."""
+    """Ask for a page whose answer is here, all of it, and has to wait for its turn."""
     turns = client._engine._pipeline._turns
     client._options = attrs.evolve(client._options, takes_turns=True)  # as in a run
     turns._left, turns._is_counting = 0, True
@@ -162,6 +164,41 @@ async def test_a_broken_answer_given_up_while_it_waits_is_at_risk(
     with pytest.raises(asyncio.CancelledError):
         await buying
     assert (client.usage.credits_charged, client.usage.credits_at_risk) == (0, 1)
+
+
+@pytest.mark.parametrize("has_session", [False, True])
+async def test_an_answer_that_came_in_pieces_waits_for_its_turn_too(
+    make_client: MakeClient, has_session: bool
+) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(respond()[:-50])
+        await asyncio.sleep(0.05)
+        assert not client._engine._pipeline._turns._waiting
+        connection.writer.write(respond()[-50:])
+
+    async with serve(answer) as server, aiohttp.ClientSession() as session:
+        client = make_client(base_url=server.base_url, session=session if has_session else None)
+        buying = await start_waiting(client)
+        buying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await buying
+        assert (client.usage.credits_charged, client.usage.credits_at_risk) == (1, 0)
+
+
+async def test_who_waits_for_a_turn_lets_go_of_its_connection(make_client: MakeClient) -> None:
+    async def answer(connection: Connection) -> None:
+        while await connection.read_request():
+            connection.writer.write(respond())
+
+    async with serve(answer) as server:
+        client = make_client(base_url=server.base_url)
+        for _ in range(3):
+            buying = await start_waiting(client)
+            buying.cancel()
+            await asyncio.gather(buying, return_exceptions=True)
+            client._engine._pipeline._turns._waiting.clear()
+        assert (len(server.requests), server.connections) == (3, 1)
 
 
 @pytest.mark.parametrize("deadline", [2.0, None])

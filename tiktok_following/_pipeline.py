@@ -4,10 +4,12 @@ The law: an attempt is admitted, sent once, read and settled, in this order, and
 ends it. A success never meets tenacity.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Coroutine
 from copy import copy
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -179,15 +181,14 @@ class Pipeline:
 
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
-        sending, response = self._transport.begin(call.options.timeout), None
+        take_turn = partial(self._take_turn, call) if call.options.takes_turns else None
+        sending, response = self._transport.begin(call.options.timeout, take_turn), None
         call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
             response = await self._transport.send(call.request.url, sending)
-            if response.status == STATUS_OK:
-                call.throttle.note_answer()
-                if call.options.takes_turns and not self._turns.take_at_once():
-                    call.deadline.end()  # it came in time, whenever its turn is
-                    await self._turns.take()
+            is_to_wait = response.status == STATUS_OK and not sending.had_turn
+            if is_to_wait and (turn := self._take_turn(call)) is not None:
+                await turn
             answer = call.parse(call.request, response, self._key)
             charged, kind = call.read_books(answer)
             call.spent = charged, 0
@@ -196,13 +197,21 @@ class Pipeline:
             self._fail(call, permit, error)
             raise
         except BaseException:
-            self._give_up(call, permit, sending, response)
+            self._give_up(call, permit, sending, response or self._transport.rescue(sending))
             raise
         finally:
             call.throttle.settle(permit, *call.spent)
         call.quota.give_back()
         call.ledger.finish(kind)
         return answer
+
+    def _take_turn(self, call: Call[T]) -> asyncio.Future[None] | None:
+        """Give what is to be awaited before an answer is read, if anything."""
+        call.throttle.note_answer()
+        if not call.options.takes_turns or self._turns.take_at_once():
+            return None
+        call.deadline.end()  # it came in time, whenever its turn is
+        return self._turns.take()
 
     def _fail(self, call: Call[T], permit: Permit, error: RequestError) -> None:
         """Note what an attempt that failed cost, and let everybody hear of it."""

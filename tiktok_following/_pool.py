@@ -18,9 +18,7 @@ from yarl import URL
 from ._config import is_loopback
 from ._errors import ConfigurationError
 
-on_connected: ContextVar[Callable[[Connection], None] | None] = ContextVar(
-    "on_connected", default=None
-)
+on_connected: ContextVar[Callable[[Connection], None]] = ContextVar("on_connected")
 """Called with the connection that a request of this context gets, when it has it."""
 
 
@@ -42,8 +40,7 @@ class Pool(aiohttp.TCPConnector):
         if connection.protocol is not None and connection.protocol.should_close:
             connection.close()
             raise aiohttp.ClientConnectionError("something came before it was asked for")
-        if (hear := on_connected.get()) is not None:
-            hear(connection)
+        on_connected.get()(connection)
         return connection
 
 

@@ -6,6 +6,7 @@ kept-alive connection drops is off.
 
 import asyncio
 import math
+from collections.abc import Callable
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -16,7 +17,9 @@ from ._deadline import Deadlines
 from ._errors import ConnectError, RequestTimeoutError, TransportError
 from ._frames import drop_frames
 from ._pool import on_connected
-from ._wire import clean
+from ._wire import STATUS_OK, clean
+
+TakeTurn = Callable[[], asyncio.Future[None] | None]
 
 _GRACE = 0.05
 """Seconds for what came while the event loop stood still to be read."""
@@ -33,12 +36,18 @@ class Sending:
         timeout: What aiohttp is to watch over.
         seconds: How long to wait for the answer to begin, and for each piece of it.
         silences: Where all are watched over that wait for the server; `None` leaves it to aiohttp.
+        take_turn: Called when a page is here, gives what is to be awaited before it is read, if
+            anything. Who waits here still holds what was sent: let go of before the wait, and taken
+            anew after it, this would look like growth to the garbage collector.
     """
 
     __slots__ = (
         "_connection",
         "_seconds",
         "_silences",
+        "_take_turn",
+        "answer",
+        "had_turn",
         "is_silent",
         "timeout",
         "until",
@@ -46,7 +55,11 @@ class Sending:
     )
 
     def __init__(
-        self, timeout: aiohttp.ClientTimeout, seconds: float, silences: Deadlines | None
+        self,
+        timeout: aiohttp.ClientTimeout,
+        seconds: float,
+        silences: Deadlines | None,
+        take_turn: TakeTurn | None = None,
     ) -> None:
         self.timeout = timeout
         self.was_sent = False
@@ -54,23 +67,35 @@ class Sending:
         """Whether the server was silent for too long, and is not listened to any more."""
         self.until = math.inf
         """Until when something must come, by the clock of the loop."""
+        self.had_turn = False
+        self.answer: ClientResponse | None = None
+        """The answer that waits for its turn, all of it."""
         self._seconds = seconds
         self._silences = silences
+        self._take_turn = take_turn
         self._connection: Connection | None = None
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Let one request through."""
-        token = on_connected.set(self._begin)
+        token = on_connected.set(self.begin)
         try:
             response = await handler(request)
         except BaseException as error:
+            self.end()
             self.was_sent = _is_sent(request, error)
             if not isinstance(error, aiohttp.ClientError | OSError):
                 raise
             key, has_proxy = ApiKey(request.headers["x-api-key"]), request.proxy is not None
             failure = make_transport_error(error, key, self, has_proxy=has_proxy)
         else:
+            self.end()
             self.was_sent = True
+            is_page = response.status == STATUS_OK and response.content.is_eof()
+            if is_page and self._take_turn is not None:
+                self.had_turn, self.answer = True, response
+                if (turn := self._take_turn()) is not None:
+                    await turn
+                self.answer = None
             return response
         finally:
             on_connected.reset(token)
@@ -80,6 +105,13 @@ class Sending:
     def is_watched(self) -> bool:
         """Whether it is this, and not aiohttp, that waits no longer than it should."""
         return self._silences is not None
+
+    def begin(self, connection: Connection) -> None:
+        """Wait no longer than it should for what comes over a connection, until `end`."""
+        if self._silences is not None:
+            self._connection = connection
+            self.touch()
+            self._silences.add(self)
 
     def touch(self) -> None:
         """Note that something came."""
@@ -94,12 +126,6 @@ class Sending:
     def expire(self) -> None:
         """Give up in a moment, unless something came that is not read yet."""
         asyncio.get_running_loop().call_later(_GRACE, self._give_up)
-
-    def _begin(self, connection: Connection) -> None:
-        self._connection = connection
-        self.touch()
-        if self._silences is not None:
-            self._silences.add(self)
 
     def _give_up(self) -> None:
         if self._connection is None or self._silences is None:

@@ -17,7 +17,7 @@ from ._deadline import Deadlines
 from ._errors import ClientClosedError, ResponseDecodeError, TransportError, WrongLoopError
 from ._forks import ProcessBound
 from ._pool import Pool, check_session, find_proxy
-from ._sending import Sending, make_transport_error
+from ._sending import Sending, TakeTurn, make_transport_error
 from ._version import __version__
 from ._wire import STATUS_OK, Response
 
@@ -76,14 +76,15 @@ class Transport(ProcessBound):
         if session is not None:
             check_session(session, min_pool, trust_env=trust_env)
 
-    def begin(self, limits: Timeout) -> Sending:
+    def begin(self, limits: Timeout, take_turn: TakeTurn | None = None) -> Sending:
         """Give what learns whether a request was sent, also when that is cancelled.
 
         Args:
             limits: How long to wait for the connection, and for each byte.
+            take_turn: Gives what is to be awaited before a page is read, if anything.
         """
         timeout = self._timeout if limits is self._limits else self._set_timeout(limits)
-        return Sending(timeout, limits.read, self._silences)
+        return Sending(timeout, limits.read, self._silences, take_turn)
 
     async def send(self, url: str, sending: Sending) -> Response:
         """Send one GET and read the whole answer.
@@ -120,13 +121,20 @@ class Transport(ProcessBound):
             failure: BaseException = error
         except (aiohttp.ClientError, OSError) as error:
             failure = make_transport_error(error, self._key, sending)
-        finally:
-            sending.end()
         response = None  # it shows its headers, whatever the server put there
         try:
             raise failure.with_traceback(None)  # the frames it came through hold what was read
         finally:
             del failure  # it would hold itself by this frame
+
+    def rescue(self, sending: Sending) -> Response | None:
+        """Give the answer that waited for its turn when it was given up, if one did."""
+        answer, sending.answer = sending.answer, None
+        if answer is None:
+            return None
+        body = self._key.redact_bytes(answer.content.read_nowait())
+        answer.close()
+        return Response(answer.status, answer.headers, body, time.time())
 
     def open(self) -> ClientSession:
         """Give the session, made if need be.
@@ -240,8 +248,9 @@ async def _read_body(response: ClientResponse, sending: Sending) -> bytes:
 async def _read_chunks(response: ClientResponse, limit: int, sending: Sending) -> bytes:
     """Read a body that comes bit by bit, or may turn out to be larger than it says, until it is."""
     body = bytearray()
+    if response.connection is not None:
+        sending.begin(response.connection)
     try:
-        sending.touch()
         async for chunk in response.content.iter_any():
             sending.touch()
             body += chunk
@@ -249,5 +258,6 @@ async def _read_chunks(response: ClientResponse, limit: int, sending: Sending) -
                 response.close()
                 break
     finally:
+        sending.end()
         response.release()
     return bytes(body)
