@@ -61,7 +61,7 @@ class Answered:
     def open(self) -> None:
         """Do nothing."""
 
-    def begin(self, limits: Timeout, take_turn: TakeTurn | None = None) -> Sending:
+    def make_sending(self, limits: Timeout, take_turn: TakeTurn | None = None) -> Sending:
         """Give what the real one gives."""
         self._take_turn = take_turn
         return Sending(TIMEOUT, limits.read, None, take_turn)

@@ -21,6 +21,7 @@ from tiktok_following import FollowingStore
 from tiktok_following._cli._bulk_plan import BulkPlan
 from tiktok_following._cli._bulk_run import run_bulk
 from tiktok_following._cli._handles import open_handles
+from tiktok_following._cli._interruption import ECHO
 from tiktok_following._cli._messages import Messages
 from tiktok_following.sandbox import Gate, Sandbox, faults
 
@@ -85,7 +86,11 @@ def get_command(err: str) -> list[str]:
 
 
 def interrupt(
-    server: Sandbox, number: signal.Signals, *arguments: str, times: int = 1
+    server: Sandbox,
+    number: signal.Signals,
+    *arguments: str,
+    times: int = 1,
+    seconds_apart: float = 2 * ECHO,
 ) -> tuple[int, str]:
     """Run a command in this process, and send it signals while all its pages are held."""
     gate = hold_pages(server)
@@ -96,7 +101,8 @@ def interrupt(
         for _ in range(times):
             os.kill(os.getpid(), number)
             wait_for(lambda: "stopping" in err.getvalue())
-        if times == 1:
+            time.sleep(seconds_apart)
+        if times == 1 or not seconds_apart:
             gate.release()
 
     thread = threading.Thread(target=send)
@@ -139,6 +145,15 @@ def test_a_second_signal_leaves_at_once_and_says_what_is_at_risk(
     assert server.credits_charged <= count_pages(server) + AT_ONCE
     with FollowingStore("f.db") as store:
         assert store.summary().pages == count_pages(server)
+
+
+def test_a_sigterm_that_comes_twice_at_once_is_one(server: Sandbox) -> None:
+    """As ``timeout`` sends it, to the process that it started and to all of its group."""
+    code, err = interrupt(server, signal.SIGTERM, times=2, seconds_apart=0)
+    assert code == 128 + signal.SIGTERM
+    assert " at risk" not in err
+    with FollowingStore("f.db") as store:
+        assert store.summary().pages == server.credits_charged > 0
 
 
 def test_ctrl_c_in_a_real_process_goes_on_as_told(server: Sandbox) -> None:

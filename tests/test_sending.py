@@ -11,8 +11,15 @@ from conftest import MakeClient
 from raw_server import FOUND, Connection, respond, serve
 from test_loops import MakeLoop, make_loop, make_uvloop
 
-from tiktok_following import FollowingClient, RequestTimeoutError, RetryPolicy, Timeout
+from tiktok_following import (
+    FollowingClient,
+    LookupFailedError,
+    RequestTimeoutError,
+    RetryPolicy,
+    Timeout,
+)
 from tiktok_following._sending import Sending
+from tiktok_following.sandbox import Sandbox
 
 __all__ = ["make_loop", "make_uvloop"]
 
@@ -23,7 +30,6 @@ HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {len(FOUND)}\r\n\r\n".encode()
 def watched(client: FollowingClient) -> Sending:
     """Give the one request under way."""
     silences = client._engine.transport._silences
-    assert silences is not None
     (sending,) = silences._running
     assert isinstance(sending, Sending)
     return sending
@@ -92,7 +98,7 @@ async def test_who_was_about_to_be_given_up_and_is_heard_is_watched_on(
     async def answer(connection: Connection) -> None:
         await connection.read_request()
         sending = watched(client)
-        sending._silences.remove(sending)  # type: ignore[union-attr] # our session has them
+        client._engine.transport._silences.remove(sending)
         sending.expire()
         await asyncio.sleep(0.2)
         assert watched(client) is sending
@@ -124,10 +130,73 @@ async def test_a_connection_that_was_given_back_is_left_alone(make_client: MakeC
         assert server.connections == 1
 
 
+@pytest.mark.parametrize("status", ["200 OK", "502 Bad Gateway"])
+async def test_a_body_without_a_length_that_falls_silent_did_not_end(
+    make_client: MakeClient, status: str
+) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        connection.writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode() + FOUND)
+        await connection.read_request()
+
+    async with serve(answer) as server:
+        client = make_client(base_url=server.base_url, timeout=Timeout(read=0.1), **ONCE)
+        with pytest.raises((RequestTimeoutError, LookupFailedError)) as caught:
+            await client.following_page("nasa")
+        is_ok = status.startswith("200")
+        assert type(caught.value) is (RequestTimeoutError if is_ok else LookupFailedError)
+        if is_ok:
+            assert isinstance(caught.value.__cause__, aiohttp.SocketTimeoutError)
+            assert str(caught.value.__cause__) == "nothing came for 0.1 s"
+
+
+async def test_nothing_is_left_when_a_call_is_closed_from_elsewhere(
+    make_client: MakeClient,
+) -> None:
+    async def answer(connection: Connection) -> None:
+        asked.set()
+        await connection.read_request()
+        await connection.read_request()
+
+    asked = asyncio.Event()
+    async with serve(answer) as server:
+        client = make_client(base_url=server.base_url, **ONCE)
+        call = client.following_page("nasa")
+
+        async def start() -> None:
+            call.send(None)  # as a task does; nothing is awaited but what the call waits for
+
+        await asyncio.create_task(start())
+        call.close()
+        assert client._engine.transport._silences.on_connected == {}
+
+
+async def test_who_was_about_to_be_given_up_leaves_no_timer(make_client: MakeClient) -> None:
+    async def answer(connection: Connection) -> None:
+        await connection.read_request()
+        held.append(watched(client))
+        held[0].expire()
+        assert held[0]._second_look is not None
+        connection.writer.write(respond())
+
+    held: list[Sending] = []
+    async with serve(answer) as server:
+        client = make_client(base_url=server.base_url, **ONCE)
+        await client.following_page("nasa")
+        assert held[0]._second_look is None
+
+
+async def test_a_request_that_nobody_watches_over_is_sent_all_the_same(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client()
+    async with client._engine.transport.open().get(f"{sandbox.base_url}/health") as response:
+        assert response.status == 200
+
+
 async def test_nothing_is_watched_once_nothing_is_under_way(make_client: MakeClient) -> None:
     client = make_client()
     silences = client._engine.transport._silences
-    assert silences is not None
     await asyncio.gather(*(client.following_page("nasa") for _ in range(20)))
     assert not silences._running
     await client.close()

@@ -276,6 +276,11 @@ async def test_a_closed_session_is_refused_at_once_or_when_used(sandbox: Sandbox
         FollowingClient("sfk_test_1", session=session)
 
 
+def test_what_is_no_session_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="session is an"):
+        FollowingClient("sfk_test_1", session="x")  # type: ignore[arg-type] # that is the test
+
+
 async def test_trust_env_is_not_for_a_session_of_the_user() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ConfigurationError, match="trust_env"):

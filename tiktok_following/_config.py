@@ -194,7 +194,8 @@ class Timeout:
     """Seconds to look up the host, connect and agree on TLS. On a session of your own the
     look-up is not counted, and waiting for its pool neither."""
     read: float = attrs.field(default=60.0, validator=_positive)
-    """Seconds until the answer's headers are there, and then without another byte of it. The
+    """Seconds until the answer's headers are there, and then without another byte of it; on a
+    session of your own, aiohttp counts them: without a byte, and not any more after a 1xx. The
     provider documents none; its public clients use 8 to 90."""
 
 

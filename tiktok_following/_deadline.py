@@ -1,6 +1,6 @@
 """How long something may take: one timer for all that is under way.
 
-The law: who is late is cancelled, once; a cancellation that came from elsewhere passes.
+The law: a call that is late is cancelled, once; a cancellation that came from elsewhere passes.
 A timer for each call, as `asyncio.timeout` has it, costs 6 µs a page, this less than 1.
 """
 

@@ -78,10 +78,7 @@ class Outbox(Generic[T]):
         """Give the next thing if it is there; `None` means to use `get`."""
         if not self._ready:
             return None
-        if self._waiting:
-            self._give_room()
-        else:
-            self._room += 1
+        self._give_room()
         return self._ready.popleft()
 
     async def get(self) -> T | None:

@@ -182,12 +182,12 @@ class Pipeline:
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
         take_turn = partial(self._take_turn, call) if call.options.takes_turns else None
-        sending, response = self._transport.begin(call.options.timeout, take_turn), None
+        sending, response = self._transport.make_sending(call.options.timeout, take_turn), None
         call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
             response = await self._transport.send(call.request.url, sending)
-            is_to_wait = response.status == STATUS_OK and not sending.had_turn
-            if is_to_wait and (turn := self._take_turn(call)) is not None:
+            is_early = response.status == STATUS_OK and not sending.had_turn
+            if is_early and (turn := self._take_turn(call)) is not None:
                 await turn
             answer = call.parse(call.request, response, self._key)
             charged, kind = call.read_books(answer)
@@ -206,7 +206,7 @@ class Pipeline:
         return answer
 
     def _take_turn(self, call: Call[T]) -> asyncio.Future[None] | None:
-        """Give what is to be awaited before an answer is read, if anything."""
+        """Note that an answer is here, and give what is to be awaited before it is read, if any."""
         call.throttle.note_answer()
         if not call.options.takes_turns or self._turns.take_at_once():
             return None

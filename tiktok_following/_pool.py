@@ -5,7 +5,6 @@ Of a proxy that cannot be used nothing shows: where its password begins and ends
 """
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,8 +17,7 @@ from yarl import URL
 from ._config import is_loopback
 from ._errors import ConfigurationError
 
-on_connected: ContextVar[Callable[[Connection], None]] = ContextVar("on_connected")
-"""Called with the connection that a request of this context gets, when it has it."""
+OnConnected = dict[ClientRequest, Callable[[Connection], None]]
 
 
 class Pool(aiohttp.TCPConnector):
@@ -27,7 +25,15 @@ class Pool(aiohttp.TCPConnector):
 
     aiohttp takes what came over an idle connection for the answer to the next request: the page of
     another handle, kept under the name of this one.
+
+    Args:
+        on_connected: What is called with the connection of a request, when it has it.
     """
+
+    def __init__(self, on_connected: OnConnected) -> None:
+        # The throttle's slots are the limit.
+        super().__init__(limit=0)  # pyright: ignore[reportUnknownMemberType]
+        self._on_connected = on_connected
 
     async def connect(
         self,
@@ -40,7 +46,8 @@ class Pool(aiohttp.TCPConnector):
         if connection.protocol is not None and connection.protocol.should_close:
             connection.close()
             raise aiohttp.ClientConnectionError("something came before it was asked for")
-        on_connected.get()(connection)
+        if (hear := self._on_connected.get(req)) is not None:
+            hear(connection)
         return connection
 
 
@@ -93,6 +100,8 @@ def check_session(session: ClientSession, min_pool: int, *, trust_env: bool) -> 
     """
     if trust_env:
         raise ConfigurationError("trust_env is for the client's own session: set it on yours")
+    if not isinstance(session, ClientSession):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        raise ConfigurationError(f"session is an aiohttp.ClientSession, not {type(session)}")
     connector = session.connector
     if connector is None or session.closed:
         raise ConfigurationError("the session is closed")

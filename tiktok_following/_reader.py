@@ -143,21 +143,21 @@ class _Writer:
             f"is_known = are_known and (size == {len(fields)} or size == {len(first)})",
             "if is_known:",
             " try:",
-            *_indent(self._write_fields(first, o, made, are_there=True), by=2),
+            *_indent(self._write_fields(first, o, made, is_there=True), by=2),
             f"  if size == {len(first)}: {nothing}",
             "  else:",
-            *_indent(self._write_fields(rest, o, made, are_there=True), by=3),
+            *_indent(self._write_fields(rest, o, made, is_there=True), by=3),
             " except KeyError: is_known = are_known = False",
             "if not is_known:",
             *_indent(otherwise),
         ]
 
     def _write_fields(
-        self, fields: list[Field], o: str, made: str, *, are_there: bool = False
+        self, fields: list[Field], o: str, made: str, *, is_there: bool = False
     ) -> list[str]:
         lines: list[str] = []
         for field in fields:
-            lines += self._write_field(field, _name_container(field, o), made, are_there)
+            lines += self._write_field(field, _name_container(field, o), made, is_there)
         return lines
 
     def _write_field(

@@ -1,4 +1,4 @@
-"""What becomes of one request on its way: whether it was sent, and when its answer is given up.
+"""One request on its way: whether it was sent, when its answer is given up, when it may be read.
 
 The law: what was sent is never sent again. aiohttp's habit of silently sending a GET again when a
 kept-alive connection drops is off.
@@ -16,13 +16,22 @@ from ._config import ApiKey
 from ._deadline import Deadlines
 from ._errors import ConnectError, RequestTimeoutError, TransportError
 from ._frames import drop_frames
-from ._pool import on_connected
+from ._pool import OnConnected
 from ._wire import STATUS_OK, clean
 
 TakeTurn = Callable[[], asyncio.Future[None] | None]
 
 _GRACE = 0.05
 """Seconds for what came while the event loop stood still to be read."""
+
+
+class Silences(Deadlines):
+    """All requests of our own session that wait for the server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_connected: OnConnected = {}
+        """What is to be told of the connection of a request."""
 
 
 class Sending:
@@ -43,12 +52,13 @@ class Sending:
 
     __slots__ = (
         "_connection",
-        "_seconds",
+        "_second_look",
         "_silences",
         "_take_turn",
         "answer",
         "had_turn",
         "is_silent",
+        "seconds",
         "timeout",
         "until",
         "was_sent",
@@ -58,7 +68,7 @@ class Sending:
         self,
         timeout: aiohttp.ClientTimeout,
         seconds: float,
-        silences: Deadlines | None,
+        silences: Silences | None = None,
         take_turn: TakeTurn | None = None,
     ) -> None:
         self.timeout = timeout
@@ -70,25 +80,27 @@ class Sending:
         self.had_turn = False
         self.answer: ClientResponse | None = None
         """The answer that waits for its turn, all of it."""
-        self._seconds = seconds
+        self.seconds = seconds
         self._silences = silences
         self._take_turn = take_turn
         self._connection: Connection | None = None
+        self._second_look: asyncio.TimerHandle | None = None
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Let one request through."""
-        token = on_connected.set(self.begin)
+        if self._silences is not None:
+            self._silences.on_connected[request] = self.watch
         try:
             response = await handler(request)
         except BaseException as error:
-            self.end()
+            self.unwatch()
             self.was_sent = _is_sent(request, error)
             if not isinstance(error, aiohttp.ClientError | OSError):
                 raise
             key, has_proxy = ApiKey(request.headers["x-api-key"]), request.proxy is not None
             failure = make_transport_error(error, key, self, has_proxy=has_proxy)
         else:
-            self.end()
+            self.unwatch()
             self.was_sent = True
             is_page = response.status == STATUS_OK and response.content.is_eof()
             if is_page and self._take_turn is not None:
@@ -98,7 +110,8 @@ class Sending:
                 self.answer = None
             return response
         finally:
-            on_connected.reset(token)
+            if self._silences is not None:
+                self._silences.on_connected.pop(request, None)
         raise failure  # out here, so that it does not have the error of aiohttp for its context
 
     @property
@@ -106,8 +119,8 @@ class Sending:
         """Whether it is this, and not aiohttp, that waits no longer than it should."""
         return self._silences is not None
 
-    def begin(self, connection: Connection) -> None:
-        """Wait no longer than it should for what comes over a connection, until `end`."""
+    def watch(self, connection: Connection) -> None:
+        """Wait no longer than it should for what comes over a connection, until `unwatch`."""
         if self._silences is not None:
             self._connection = connection
             self.touch()
@@ -115,19 +128,23 @@ class Sending:
 
     def touch(self) -> None:
         """Note that something came."""
-        self.until = asyncio.get_running_loop().time() + self._seconds
+        self.until = asyncio.get_running_loop().time() + self.seconds
 
-    def end(self) -> None:
+    def unwatch(self) -> None:
         """Wait for nothing any more."""
         self._connection = None
         if self._silences is not None:
             self._silences.remove(self)
+        if self._second_look is not None:
+            self._second_look.cancel()
+            self._second_look = None
 
     def expire(self) -> None:
         """Give up in a moment, unless something came that is not read yet."""
-        asyncio.get_running_loop().call_later(_GRACE, self._give_up)
+        self._second_look = asyncio.get_running_loop().call_later(_GRACE, self._give_up)
 
     def _give_up(self) -> None:
+        self._second_look = None
         if self._connection is None or self._silences is None:
             return
         if self.until > asyncio.get_running_loop().time():
@@ -145,14 +162,16 @@ def make_transport_error(
     Its frames hold the request's bytes and its errors the proxy's password, and those that could
     not read an answer quote it, whatever the server wrote.
     """
+    if sending.is_silent:  # it was we who hung up, which aiohttp takes for the server
+        error = aiohttp.SocketTimeoutError(f"nothing came for {sending.seconds:g} s")
     text, may_tell = str(error), has_proxy
     if isinstance(error, aiohttp.ClientResponseError):
         text, may_tell = f"{error.status}, {error.message}", True
     detail = clean(" ".join(f"{type(error).__name__}: {text}".rstrip(": ").split()), key)
     if not sending.was_sent:
         made: TransportError = ConnectError(f"no connection to the API: {detail}")
-    elif sending.is_silent or isinstance(error, TimeoutError):
-        text = "the API did not answer within the read timeout"
+    elif isinstance(error, TimeoutError):
+        text = f"the API did not answer within the read timeout of {sending.seconds:g} s"
         made = RequestTimeoutError(text, may_be_charged=True)
     else:
         text = f"the connection was lost before the answer was complete: {detail}"

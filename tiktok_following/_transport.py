@@ -13,11 +13,10 @@ from aiohttp import ClientResponse, ClientSession, hdrs
 from yarl import URL  # aiohttp's own type for URLs
 
 from ._config import ApiKey, Timeout
-from ._deadline import Deadlines
 from ._errors import ClientClosedError, ResponseDecodeError, TransportError, WrongLoopError
 from ._forks import ProcessBound
 from ._pool import Pool, check_session, find_proxy
-from ._sending import Sending, TakeTurn, make_transport_error
+from ._sending import Sending, Silences, TakeTurn, make_transport_error
 from ._version import __version__
 from ._wire import STATUS_OK, Response
 
@@ -71,19 +70,22 @@ class Transport(ProcessBound):
         self._is_closed = False
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._silences = Deadlines() if session is None else None
+        self._silences = Silences()
         self._set_timeout(Timeout())
         if session is not None:
             check_session(session, min_pool, trust_env=trust_env)
 
-    def begin(self, limits: Timeout, take_turn: TakeTurn | None = None) -> Sending:
-        """Give what learns whether a request was sent, also when that is cancelled.
+    def make_sending(self, limits: Timeout, take_turn: TakeTurn | None = None) -> Sending:
+        """Make what learns whether a request was sent, also when that is cancelled.
 
         Args:
             limits: How long to wait for the connection, and for each byte.
-            take_turn: Gives what is to be awaited before a page is read, if anything.
+            take_turn: Gives what is to be awaited before a page is read, if anything. On a session
+                that is not ours it is not called: its user's tracing comes before that.
         """
         timeout = self._timeout if limits is self._limits else self._set_timeout(limits)
+        if not self._owns_session:
+            return Sending(timeout, limits.read)
         return Sending(timeout, limits.read, self._silences, take_turn)
 
     async def send(self, url: str, sending: Sending) -> Response:
@@ -91,7 +93,7 @@ class Transport(ProcessBound):
 
         Args:
             url: The URL, encoded.
-            sending: What `begin` gave, for this alone.
+            sending: What `make_sending` gave, for this alone.
 
         Raises:
             ConnectError: Certainly not sent.
@@ -149,7 +151,7 @@ class Transport(ProcessBound):
             raise ClientClosedError("the client is closed")
         if self._session is None:
             self._session = ClientSession(
-                connector=Pool(limit=0),  # the throttle's slots are the limit
+                connector=Pool(self._silences.on_connected),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers if self._are_headers_in_session else None,
                 proxy=self._proxy,
@@ -172,8 +174,7 @@ class Transport(ProcessBound):
     async def close(self) -> None:
         """Send nothing more, and close the session if it is ours; again does nothing."""
         self._is_closed = True
-        if self._silences is not None:
-            self._silences.close()
+        self._silences.close()
         if self._owns_session and self._session is not None:
             await self._session.close()
 
@@ -249,7 +250,7 @@ async def _read_chunks(response: ClientResponse, limit: int, sending: Sending) -
     """Read a body that comes bit by bit, or may turn out to be larger than it says, until it is."""
     body = bytearray()
     if response.connection is not None:
-        sending.begin(response.connection)
+        sending.watch(response.connection)
     try:
         async for chunk in response.content.iter_any():
             sending.touch()
@@ -258,6 +259,8 @@ async def _read_chunks(response: ClientResponse, limit: int, sending: Sending) -
                 response.close()
                 break
     finally:
-        sending.end()
+        sending.unwatch()
         response.release()
+    if sending.is_silent:  # of a body without a length, its end is that of the connection
+        raise aiohttp.SocketTimeoutError
     return bytes(body)

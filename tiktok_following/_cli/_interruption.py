@@ -12,6 +12,9 @@ from typing import Any, Self, cast
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _BASE = 128
+ECHO = 0.2
+"""Seconds within which another SIGTERM is the same one: ``timeout`` sends it to the process that it
+started, and then to all of its group."""
 
 
 class Interruption:
@@ -28,6 +31,7 @@ class Interruption:
         self.exit_code: int | None = None
         """The code of a process that the first signal ended; `None` before it."""
         self._is_urgent = False
+        self._stopped_at = 0.0
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -49,10 +53,12 @@ class Interruption:
         self._listening.close()
 
     def _receive(self, number: int) -> None:
+        now = asyncio.get_running_loop().time()
         if self.exit_code is None:
             self.exit_code = _BASE + number
+            self._stopped_at = now
             self._stop()
-        else:
+        elif number != signal.SIGTERM or now >= self._stopped_at + ECHO:
             self._is_urgent = True
             self._task.cancel()
 
