@@ -95,5 +95,4 @@ class Outbox(Generic[T]):
             self._give_room()
         else:
             self._ready.append(thing)
-            if len(self._ready) == 1:  # else it is set
-                self._changed.set()
+            self._changed.set()

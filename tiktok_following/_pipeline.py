@@ -186,8 +186,8 @@ class Pipeline:
         call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
             response = await self._transport.send(call.request.url, sending)
-            is_early = response.status == STATUS_OK and not sending.had_turn
-            if is_early and (turn := self._take_turn(call)) is not None:
+            lacks_turn = response.status == STATUS_OK and not sending.had_turn
+            if lacks_turn and (turn := self._take_turn(call)) is not None:
                 await turn
             answer = call.parse(call.request, response, self._key)
             charged, kind = call.read_books(answer)

@@ -31,7 +31,7 @@ class Pool(aiohttp.TCPConnector):
     """
 
     def __init__(self, on_connected: OnConnected) -> None:
-        # The throttle's slots are the limit.
+        # The throttle's slots are the limit. One of aiohttp's own types is not known to pyright.
         super().__init__(limit=0)  # pyright: ignore[reportUnknownMemberType]
         self._on_connected = on_connected
 

@@ -1,8 +1,8 @@
 """Write the function that reads an attrs class from its JSON value.
 
 The law: such a function reads what is right and nothing else, at the speed of the best loop a
-person would write. It looks once for each key, writes out what it can instead of calling it, and
-raises *something* at the first thing that is wrong: what and where is for others to find out.
+person would write. It looks once for each key, as a rule, writes out what it can instead of calling
+it, and raises *something* at the first thing that is wrong: what and where is for others to find.
 
 For `AccountMetrics`, shortened, it is this; a class within a class stands in line as well::
 
@@ -139,16 +139,16 @@ class _Writer:
         rest = [field for field in fields if field.optional]
         nothing = f"{' = '.join(f'{made}.{field.name}' for field in rest)} = None"
         return [
-            f"size = len({o})",
-            f"is_known = are_known and (size == {len(fields)} or size == {len(first)})",
-            "if is_known:",
+            f"{o}_size = len({o})",
+            f"{o}_is_known = are_known and {o}_size in ({len(first)}, {len(fields)})",
+            f"if {o}_is_known:",
             " try:",
             *_indent(self._write_fields(first, o, made, is_there=True), by=2),
-            f"  if size == {len(first)}: {nothing}",
+            f"  if {o}_size == {len(first)}: {nothing}",
             "  else:",
             *_indent(self._write_fields(rest, o, made, is_there=True), by=3),
-            " except KeyError: is_known = are_known = False",
-            "if not is_known:",
+            f" except KeyError: {o}_is_known = are_known = False",
+            f"if not {o}_is_known:",
             *_indent(otherwise),
         ]
 
@@ -160,13 +160,7 @@ class _Writer:
             lines += self._write_field(field, _name_container(field, o), made, is_there)
         return lines
 
-    def _write_field(
-        self,
-        field: Field,
-        container: str,
-        made: str,
-        is_there: bool,
-    ) -> list[str]:
+    def _write_field(self, field: Field, container: str, made: str, is_there: bool) -> list[str]:
         """Write what fills a field; if its key may be absent, that is counted."""
         key, target = f"{field.path[-1]}_key", f"{made}.{field.name}"
         lines = self._write_value(field.kind, target, f"{container}_{field.path[-1]}")

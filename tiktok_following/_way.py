@@ -40,7 +40,7 @@ class Way:
     """The cursor of the page that the limit cuts."""
     is_cut: bool = False
     booked: tuple[int, int] = (0, 0)
-    """Those of this handle that are in the store's books."""
+    """Its credits charged and at risk that are in the store's books."""
 
     def count_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk for this handle so far."""

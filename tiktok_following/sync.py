@@ -34,7 +34,7 @@ def _takes_what(
     def describe(function: Callable[Concatenate[S, ...], T]) -> Callable[Concatenate[S, P], T]:
         returned = inspect.signature(function).return_annotation
         signature = inspect.signature(method).replace(return_annotation=returned)
-        function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__signature__ = signature  # type: ignore[attr-defined] # read by `inspect`
         return function
 
     return describe
