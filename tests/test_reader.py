@@ -1,6 +1,7 @@
 """What the written functions promise: quick, small to hold, and no short cut that shows."""
 
 import gc
+import itertools
 import subprocess
 import sys
 import tracemalloc
@@ -140,3 +141,35 @@ def test_a_null_where_a_key_may_be_missing_is_read_without_a_second_look() -> No
     account = structurer._fast.get_structure_hook(Account)(row, Account)
     assert account.extra == {"fresh": 1}
     assert account.region is None
+
+
+# What one row is thought to be like is learned from the rows before it
+
+WHOLE = {**dict.fromkeys((*OPTIONAL, "accountCreatedAt")), **ROWS[0]}
+NEVER_MISSING = {key: WHOLE[key] for key in WHOLE if key not in {*OPTIONAL, "accountCreatedAt"}}
+BADGES = {"badge": 1, "shop": {}}
+KINDS_OF_ROWS: list[dict[str, Any]] = [
+    WHOLE,
+    NEVER_MISSING,
+    {**NEVER_MISSING, "region": "US"},
+    {**WHOLE, "badge": 1},
+    {**WHOLE, **BADGES},
+    {**NEVER_MISSING, "shop": {}, "region": None},
+    {key: WHOLE[key] for key in WHOLE if key != "bio"} | {"badge": None},
+    {key: NEVER_MISSING[key] for key in NEVER_MISSING if key != "displayName"},
+    {**WHOLE, "metrics": {**WHOLE["metrics"], **BADGES}},
+    {**NEVER_MISSING, "metrics": {**WHOLE["metrics"], "badge": 2}},
+]
+
+
+def test_no_row_is_read_otherwise_for_those_before_it() -> None:
+    read_account = structurer._fast.get_structure_hook(Account)
+    alone = [read_account(row, Account) for row in KINDS_OF_ROWS]
+    assert alone == [structurer._detailed.structure(row, Account) for row in KINDS_OF_ROWS]
+    read_page = structurer._fast.get_structure_hook(_models.FollowingPage)
+    numbers = range(len(KINDS_OF_ROWS))
+    for order in itertools.product(numbers, repeat=4):
+        body = make_body(accounts=[KINDS_OF_ROWS[number] for number in order])
+        page = read_page({**orjson.loads(body), "handle": "nasa"}, _models.FollowingPage)
+        assert page.accounts == [alone[number] for number in order]
+        assert all(account.extra.keys() <= BADGES.keys() for account in page.accounts)

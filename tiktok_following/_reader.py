@@ -7,14 +7,15 @@ it, and raises *something* at the first thing that is wrong: what and where is f
 For `AccountMetrics`, shortened, it is this; a class within a class stands in line as well::
 
     def read(o, _):
+        new, int, fail, AccountMetrics, followers_key, … = names
         made = new(AccountMetrics)
-        made.followers = v = o[followers_key]
+        v = o[followers_key]
         if not (v.__class__ is int and v >= 0): fail()
+        made.followers = v
         …
-        if not (len(o) == 3):
+        if len(o) != 3:
             made.held_extra = extra = {}
-            for key in o:
-                if key not in AccountMetrics_keys: extra[key] = o[key]
+            …
         return made
 """
 
@@ -70,10 +71,14 @@ def make_reader(cls: type, converted: Mapping[Any, Convert]) -> Hook:
     """
     writer = _Writer(converted)
     lines = writer.write_object(cls, "o", "made")
-    text = ["def read(o, _):", " are_known = True", *_indent(lines), " return made"]
+    # As locals, named once for each body: CPython fetches two of these in one step.
+    named = f"{', '.join(writer.names)} = names"
+    guessed = [f"{name} = {value}" for name, value in writer.guesses.items()]
+    text = ["def read(o, _):", *_indent([named, *guessed, *lines, "return made"])]
+    scope: dict[str, Any] = {"names": tuple(writer.names.values())}
     code = compile("\n".join(text), f"<the reader of {cls.__name__}>", "exec")
-    exec(code, writer.scope)  # noqa: S102 - of our own classes alone # nosec B102
-    read: Hook = writer.scope["read"]
+    exec(code, scope)  # noqa: S102 - of our own classes alone # nosec B102
+    read: Hook = scope["read"]
     return read
 
 
@@ -96,7 +101,7 @@ class _Writer:
 
     def __init__(self, converted: Mapping[Any, Convert]) -> None:
         self._converted = converted
-        self.scope: dict[str, Any] = {
+        self.names: dict[str, Any] = {
             "new": object.__new__,  # with each slot set, less than half the time of `__init__`
             "shared": _SHARED,
             "from_iso": from_iso,
@@ -105,7 +110,10 @@ class _Writer:
             "UTC": UTC,
             "fail": _fail,
             "collect_unknown": collect_unknown,
+            **{kind.__name__: kind for kind in (str, int, float, dict, list)},
         }
+        self.guesses: dict[str, str] = {}
+        """What is thought of the first object of a class in a body, and then learned from each."""
 
     def write_object(self, cls: type, o: str, made: str) -> list[str]:
         """Write what makes `made`, a `cls`, of the JSON object called `o`."""
@@ -114,41 +122,49 @@ class _Writer:
         known: KnownKeys = orjson.loads(orjson.dumps(read_known_keys(fields)))
         containers = dict(_list_containers(known, o))
         nullable = {_name_container(field, o) for field in fields if field.nullable}
-        self.scope |= {cls.__name__: cls, f"{cls.__name__}_keys": known}
+        self.names |= {cls.__name__: cls, f"{cls.__name__}_keys": known}
         lines = [f"{made} = new({cls.__name__})"]
         for name, keys in containers.items():
-            self.scope |= {f"{key}_key": key for key in keys}
+            self.names |= {f"{key}_key": key for key in keys}
             lines += [f"{name}_{key} = {name}[{key}_key]" for key, below in keys.items() if below]
         counted = [f"{name}_absent = 0" for name in containers if name in nullable]
-        counted += self._write_fields(fields, o, made)
+        extra: list[str] = []
         if "extra" in attrs.fields_dict(cls):
-            counted += _write_extra(cls, containers, nullable, o, made)
+            extra = self._write_extra(cls, containers, nullable, o, made)
+        plain = [*counted, *self._write_fields(fields, o, made), *extra]
         if len(containers) > 1 or not any(field.optional for field in fields):
-            return lines + counted
-        return lines + self._write_known(fields, o, made, otherwise=counted)
+            return lines + plain
+        return lines + self._write_regular(cls, o, made, extra, otherwise=plain)
 
-    def _write_known(
-        self, fields: list[Field], o: str, made: str, *, otherwise: list[str]
+    def _write_regular(
+        self, cls: type, o: str, made: str, extra: list[str], *, otherwise: list[str]
     ) -> list[str]:
-        """Write what reads an object with all the keys there are, or those alone there always are.
+        """Write what reads an object with all the keys that are always there, as most are.
 
-        Most are such, and need neither a look for what is absent nor one for what is unknown. It is
-        told by the number of keys; when that is mistaken, it is not believed again in this body.
+        They need no look for what is absent, nor does one with all keys there are. That it has
+        those is told by their number; where that is mistaken, it is not believed again in this
+        body, and the second time nothing is.
         """
+        fields = read_fields(cls)
         first = [field for field in fields if not field.optional]
         rest = [field for field in fields if field.optional]
-        nothing = f"{' = '.join(f'{made}.{field.name}' for field in rest)} = None"
+        most, are_regular = f"{cls.__name__}_most", f"{cls.__name__}_are_regular"
+        self.guesses |= {most: str(len(fields)), are_regular: "True"}
         return [
-            f"{o}_size = len({o})",
-            f"{o}_is_known = are_known and {o}_size in ({len(first)}, {len(fields)})",
-            f"if {o}_is_known:",
+            f"{o}_size, {o}_is_read = len({o}), {are_regular}",
+            f"if {are_regular}:",
             " try:",
             *_indent(self._write_fields(first, o, made, is_there=True), by=2),
-            f"  if {o}_size == {len(first)}: {nothing}",
-            "  else:",
+            f"  if {o}_size == {most}:",
             *_indent(self._write_fields(rest, o, made, is_there=True), by=3),
-            f" except KeyError: {o}_is_known = are_known = False",
-            f"if not {o}_is_known:",
+            f"  elif {o}_size == {len(first)}:",
+            f"   {' = '.join(f'{made}.{field.name}' for field in rest)} = None",
+            "  else:",
+            f"   {o}_absent = 0",
+            *_indent([*self._write_fields(rest, o, made), *extra], by=3),
+            " except KeyError:",
+            f"  {o}_is_read, {are_regular}, {most} = False, {o}_size == {most}, None",
+            f"if not {o}_is_read:",
             *_indent(otherwise),
         ]
 
@@ -163,30 +179,28 @@ class _Writer:
     def _write_field(self, field: Field, container: str, made: str, is_there: bool) -> list[str]:
         """Write what fills a field; if its key may be absent, that is counted."""
         key, target = f"{field.path[-1]}_key", f"{made}.{field.name}"
-        lines = self._write_value(field.kind, target, f"{container}_{field.path[-1]}")
-        straight = f"{target} = v = {container}[{key}]"
+        name, kind = f"{container}_{field.path[-1]}", field.kind
+        lines = self._write_value(kind, target, name)
+        read = f"v = {container}[{key}]"
         if not field.nullable:
-            return [straight, *lines]
-        if is_there:
-            return [straight, "if v is not None:", *_indent(lines)]
-        # A null where none should be is counted as absent too: it costs a second look, no more.
-        absent = "1" if field.optional else f"{key} not in {container}"
-        return [
-            f"{target} = v = {container}.get({key})",
-            f"if v is None: {container}_absent += {absent}",
-            "else:",
-            *_indent(lines),
-        ]
+            return [read, *lines]
+        if not is_there:
+            # A null where none should be is counted as absent too: it costs a second look, no more.
+            absent = "1" if field.optional else f"{key} not in {container}"
+            read, count = f"v = {container}.get({key})", f"; {container}_absent += {absent}"
+            return [read, f"if v is None: {target} = v{count}", "else:", *_indent(lines)]
+        if kind in LEAVES and kind != SharedStr:  # a null is looked for last, as it is rare
+            return [read, f"if not ({_write_check(kind)} or v is None): fail()", f"{target} = v"]
+        return [read, f"if v is None: {target} = v", "else:", *_indent(lines)]
 
     def _write_value(self, kind: Any, target: str, name: str) -> list[str]:
         """Write what checks `v`, and puts what is made of it in its place."""
         if kind in LEAVES:
-            _, is_right = LEAVES[kind]
-            check = f"if not ({is_right.format(v='v')}): fail()"
-            return [check, f"{target} = shared[v]"] if kind == SharedStr else [check]
+            value = "shared[v]" if kind == SharedStr else "v"
+            return [f"if not ({_write_check(kind)}): fail()", f"{target} = {value}"]
         if kind in self._converted:
             convert = self._converted[kind]
-            self.scope[convert.__name__] = convert
+            self.names[convert.__name__] = convert
             if kind is datetime:  # as the API writes it, it is read in line
                 return [
                     "if v.__class__ is str:",
@@ -207,21 +221,36 @@ class _Writer:
             f" {name}.append({name}_made)",
         ]
 
-
-def _write_extra(
-    cls: type, containers: dict[str, KnownKeys], nullable: set[str], o: str, made: str
-) -> list[str]:
-    """Write what keeps the keys that no field reads, if there are more keys than were read."""
-    tests = [
-        f"len({name})" + f" + {name}_absent" * (name in nullable) + f" == {len(keys)}"
-        for name, keys in containers.items()
-    ]
-    known = f"{cls.__name__}_keys"
-    more = [f"{made}.held_extra = collect_unknown({o}, {known})"]
-    if len(containers) == 1:  # in line, as a new key may be in every row
-        pick = f"if key not in {known}: extra[key] = {o}[key]"
-        more = [f"{made}.held_extra = extra = {{}}", f"for key in {o}:", f" {pick}"]
-    return [f"if not ({' and '.join(tests)}):", *_indent(more)]
+    def _write_extra(
+        self,
+        cls: type,
+        containers: dict[str, KnownKeys],
+        nullable: set[str],
+        o: str,
+        made: str,
+    ) -> list[str]:
+        """Write what keeps the keys that no field reads, if there are more keys than were read."""
+        known, unknown = f"{cls.__name__}_keys", f"{cls.__name__}_unknown"
+        counts = {
+            f"len({name})" + f" + {name}_absent" * (name in nullable): len(keys)
+            for name, keys in containers.items()
+        }
+        test = " and ".join(f"{count} == {most}" for count, most in counts.items())
+        if len(containers) > 1:
+            return [f"if not ({test}): {made}.held_extra = collect_unknown({o}, {known})"]
+        self.guesses[unknown] = "()"
+        ((count, most),) = counts.items()
+        return [  # in line, as a new key may be in every row: then it is that of the row before
+            f"if {count} != {most}:",
+            f" {made}.held_extra = extra = {{}}",
+            " try:",
+            f"  for key in {unknown}: extra[key] = {o}[key]",
+            " except KeyError: pass",
+            f" if len(extra) + {most} != {count}:",
+            f"  for key in {o}:",
+            f"   if key not in {known}: extra[key] = {o}[key]",
+            f"  {unknown} = tuple(extra)",
+        ]
 
 
 def _list_containers(known: KnownKeys, name: str) -> Iterator[tuple[str, KnownKeys]]:
@@ -230,6 +259,10 @@ def _list_containers(known: KnownKeys, name: str) -> Iterator[tuple[str, KnownKe
     for key, below in known.items():
         if below:
             yield from _list_containers(below, f"{name}_{key}")
+
+
+def _write_check(kind: Any) -> str:
+    return LEAVES[kind][1].format(v="v")
 
 
 def _name_container(field: Field, o: str) -> str:
