@@ -5,6 +5,7 @@ import functools
 import gc
 import itertools
 import logging
+import sqlite3
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -15,10 +16,12 @@ import pytest
 from conftest import MakeClient
 
 from tiktok_following import (
+    AttemptFinished,
     BadRequestError,
     BudgetExceededError,
     ClientClosedError,
     ConfigurationError,
+    Event,
     FollowingClient,
     FollowingError,
     InsufficientCreditsError,
@@ -26,6 +29,7 @@ from tiktok_following import (
     LookupFailedError,
     LookupStatus,
     Outcome,
+    PageFetched,
     PaginationError,
     PermissionDeniedError,
     ProfileUnavailableError,
@@ -34,6 +38,7 @@ from tiktok_following import (
     RetryPolicy,
     RunProgress,
     RunStoppedError,
+    StoreError,
     Timeout,
 )
 from tiktok_following.sandbox import Gate, Profile, RecordedRequest, Sandbox, faults
@@ -1004,6 +1009,74 @@ async def test_a_second_cancellation_leaves_at_once(
     assert not [
         task for task in left if "tiktok_following" in repr(task) and "web" not in repr(task)
     ]
+
+
+@pytest.mark.parametrize("gives", ["outcomes", "pages"])
+@pytest.mark.parametrize("has_store", [False, True])
+async def test_answers_that_are_here_are_kept_whoever_leaves_at_once(
+    make_client: MakeClient, sandbox: Sandbox, tmp_path: Path, gives: str, *, has_store: bool
+) -> None:
+    heard: list[Event] = []
+    client = make_client(on_event=heard.append)
+    turns = client._engine._pipeline._turns
+    turns._left, turns._is_counting = 0, True  # nobody's turn comes
+    given, path = ["nasa", *SHORT[:3]], tmp_path / "following.db"
+    run = client.following_many(given, concurrency=4, store=path if has_store else None)
+
+    async def consume() -> None:
+        async with run:
+            async for _ in run if gives == "outcomes" else run.pages():
+                raise AssertionError
+
+    task = asyncio.ensure_future(consume())
+    while len(turns._waiting) < len(given):
+        await asyncio.sleep(0.001)
+    task.cancel()
+    while run.stopped_by is None:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(5):
+            await task
+    assert (run.usage.credits_charged, run.usage.credits_at_risk) == (4, 0)
+    assert (run.usage.outcomes, run.progress.pages) == ({"found": 4}, 4)
+    assert len([event for event in heard if isinstance(event, PageFetched)]) == 4
+    ends = [event for event in heard if isinstance(event, AttemptFinished)]
+    assert {(end.status_code, end.is_cancelled, end.credits_charged) for end in ends} == {
+        (200, True, 1)
+    }
+    if gives == "pages":
+        assert {page.handle for page in [page async for page in run.pages()]} == set(given)
+    else:
+        left = {outcome.handle: outcome async for outcome in run}
+        assert {handle for handle in left if left[handle].complete} == set(SHORT[:3])
+        nasa = left["nasa"]
+        assert (nasa.is_unfinished, nasa.pages, len(nasa.accounts)) == (True, 1, 30)
+        assert nasa.next_cursor is not None
+    if has_store:
+        again = await read(client.following_many(given, store=path, max_pages=1))
+        assert all(outcome.from_store for outcome in again.values())
+    assert sandbox.credits_charged == 4
+
+
+async def test_an_answer_that_is_here_and_the_store_cannot_take_is_in_the_outcome(
+    client: FollowingClient, tmp_path: Path
+) -> None:
+    turns = client._engine._pipeline._turns
+    turns._left, turns._is_counting = 0, True
+    path = tmp_path / "following.db"
+    async with client.following_many(["nasa"], store=path, keep_accounts=False) as run:
+        first = asyncio.ensure_future(anext(run))
+        while not turns._waiting:
+            await asyncio.sleep(0.001)
+        with sqlite3.connect(path) as connection:
+            connection.execute("DROP TABLE pages")
+        assert run._crew is not None
+        run._crew.abandon()
+        outcome = await first
+    assert isinstance(outcome.error, StoreError)
+    assert (run.stopped_by, len(outcome.accounts)) == ("cancelled", 30)
+    assert (run.usage.credits_charged, run.usage.credits_at_risk) == (1, 0)
 
 
 async def test_who_cancels_again_and_again_waits_for_the_end_all_the_same(

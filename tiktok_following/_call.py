@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
@@ -15,7 +15,8 @@ from ._config import ApiKey, Options
 from ._errors import DeadlineExceededError, RequestError
 from ._ledger import Ledger
 from ._limits import RetryQuota
-from ._wire import Request, Response
+from ._retry import is_retryable
+from ._wire import Request, Response, is_refusal
 
 if TYPE_CHECKING:
     from ._deadline import Deadline
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Parse = Callable[[Request, Response, ApiKey], T]
+
+
+class AnsweredCancellation(asyncio.CancelledError):
+    """A call was cancelled when its answer was here, and paid: this brings it to who keeps it."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 @attrs.define(eq=False)
@@ -59,8 +68,17 @@ class Call(Generic[T]):
         error.sent_at = self.sent_at
         return error
 
+    def may_retry(self, error: BaseException) -> bool:
+        """Tell whether an error is that of an attempt, and of a kind and a pause to wait for."""
+        if not self.is_admitted or not is_retryable(error):
+            return False
+        return not is_refusal(error) or self.pause <= self.options.retry.max_retry_after
+
     def finish(self, error: BaseException) -> None:
         """Count what ended the call, and let it say whether any attempt may have been charged."""
+        if isinstance(error, AnsweredCancellation):
+            self.ledger.finish(self.read_books(error.answer)[1])
+            return
         if isinstance(error, RequestError):
             error.may_be_charged = self.is_at_risk
         kind = DeadlineExceededError if self.is_late(error) else type(error)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from aiohttp import ClientSession
 
-from ._call import Parse
+from ._call import AnsweredCancellation, Parse
 from ._config import ApiKey, Options
 from ._events import PageFetched
 from ._ledger import Ledger
@@ -114,19 +114,26 @@ class Engine:
     ) -> tuple[FollowingPage, bytes]:
         began = time.monotonic()
         with self.watch.call(request):
-            page, body = await self._pipeline.send_page(request, ledger, options)
-            self.watch.tell(
-                PageFetched(
-                    handle=page.handle,
-                    cursor=page.cursor,
-                    next_cursor=page.next_cursor,
-                    status=page.status,
-                    accounts=len(page.accounts),
-                    total=page.total,
-                    credits_charged=page.credits_charged,
-                    cached=page.cached,
-                    request_id=page.request_id,
-                    seconds=time.monotonic() - began,
-                )
-            )
+            try:
+                page, body = await self._pipeline.send_page(request, ledger, options)
+            except AnsweredCancellation as cancellation:
+                self._tell_page(cancellation.answer[0], began)
+                raise
+            self._tell_page(page, began)
         return page, body
+
+    def _tell_page(self, page: FollowingPage, began: float) -> None:
+        self.watch.tell(
+            PageFetched(
+                handle=page.handle,
+                cursor=page.cursor,
+                next_cursor=page.next_cursor,
+                status=page.status,
+                accounts=len(page.accounts),
+                total=page.total,
+                credits_charged=page.credits_charged,
+                cached=page.cached,
+                request_id=page.request_id,
+                seconds=time.monotonic() - began,
+            )
+        )

@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from ._call import Call, Parse
+from ._call import AnsweredCancellation, Call, Parse
 from ._config import ApiKey, Options
 from ._deadline import Deadline, Deadlines
 from ._errors import (
@@ -116,7 +116,7 @@ class Pipeline:
                 permit = call.throttle.admit_at_once(call.ledger)
                 return await (self._attempt(call) if permit is None else self._begin(call, permit))
             except RequestError as error:
-                if not _may_retry(call, error):
+                if not call.may_retry(error):
                     raise
                 failed = error
             return await self._retry(call, failed)
@@ -143,7 +143,7 @@ class Pipeline:
             call.ledger.count_wait(seconds)
 
         return await Retries(call.options.retry, call.quota, self._chance, sleep).run(
-            failed, lambda: self._attempt(call), lambda error: _may_retry(call, error)
+            failed, lambda: self._attempt(call), call.may_retry
         )
 
     async def _attempt(self, call: Call[T]) -> T:
@@ -196,9 +196,12 @@ class Pipeline:
         except RequestError as error:
             self._fail(call, permit, error)
             raise
-        except BaseException:
-            self._give_up(call, permit, sending, response or self._transport.rescue(sending))
-            raise
+        except BaseException as error:
+            response = response or self._transport.rescue(sending)
+            paid = self._give_up(call, permit, sending, response)
+            if paid is None or not isinstance(error, asyncio.CancelledError):
+                raise
+            raise AnsweredCancellation(paid) from None
         finally:
             call.throttle.settle(permit, *call.spent)
         call.quota.give_back()
@@ -224,9 +227,9 @@ class Pipeline:
 
     def _give_up(
         self, call: Call[T], permit: Permit, sending: Sending, response: Response | None
-    ) -> None:
+    ) -> T | None:
         """Note what an attempt that was given up cost: its answer tells, if it is here."""
-        call.spent = 0, permit.reserved if sending.was_sent else 0
+        call.spent, answer = (0, permit.reserved if sending.was_sent else 0), None
         try:
             if response is not None:
                 answer = call.parse(call.request, response, self._key)
@@ -235,6 +238,7 @@ class Pipeline:
             call.spent = permit.count_cost(error)
         finally:
             call.is_at_risk |= call.spent[1] > 0
+        return answer
 
     async def _spend_watched(self, call: Call[T], permit: Permit) -> T:
         """Do as `_spend`, and tell how it ended."""
@@ -250,7 +254,7 @@ class Pipeline:
 
     def _tell_attempt(self, call: Call[T], began: float, failure: BaseException | None) -> None:
         error = copy(failure) if isinstance(failure, FollowingError) else None
-        is_read = failure is None or isinstance(failure, ResponseDecodeError)
+        is_read = failure is None or isinstance(failure, ResponseDecodeError | AnsweredCancellation)
         charged, at_risk = (0, 0) if call.throttle is self._free else call.spent
         self._watch.tell(
             AttemptFinished(
@@ -281,13 +285,6 @@ class Pipeline:
         elif not isinstance(error, TransportError):
             call.throttle.note_answer()
             call.throttle.approve(permit, is_good=not is_retryable(error))
-
-
-def _may_retry(call: Call[T], error: BaseException) -> bool:
-    """Tell whether an error is that of an attempt, and of a kind and a pause to wait for."""
-    if not call.is_admitted or not is_retryable(error):
-        return False
-    return not is_refusal(error) or call.pause <= call.options.retry.max_retry_after
 
 
 def _parse_page(request: Request, response: Response, key: ApiKey) -> tuple[FollowingPage, bytes]:

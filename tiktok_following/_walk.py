@@ -13,6 +13,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from ._buyer import Buyer, End, find_reason
+from ._call import AnsweredCancellation
 from ._config import RunOptions
 from ._errors import FollowingError, RequestError
 from ._frames import drop_frames
@@ -114,16 +115,22 @@ class Walker:
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
         start, followed = way.outcome.next_cursor, self._recall_cursors(way)
-        page = None
+        page = late = None
         while True:
             cursor = choose_cursor(page, start, way.handle, followed)
-            page, body = await self._buyer.buy(way, cursor, self._note_end)
+            try:
+                page, body = await self._buyer.buy(way, cursor, self._note_end)
+            except AnsweredCancellation as cancellation:
+                self._end("cancelled", None)  # from now on nobody waits for room
+                late, (page, body) = cancellation, cancellation.answer
             followed.add(cursor)
             self._note_page(way, page)
             if self._session is not None:
                 await self._store(way, page, body, self._session)
             if self.show is not None or not self._run.keep_accounts:
                 await self._hand_over(way, page)
+            if late is not None:
+                raise late.with_traceback(None)
             if way.state in _ENDS:
                 return
             page.raise_for_status()
