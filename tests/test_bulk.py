@@ -104,6 +104,17 @@ async def test_every_handle_has_an_outcome_with_its_whole_list(
     assert str(run.summary).startswith("complete: 41 done, 0 failed, 0 unfinished, 0 skipped; ")
 
 
+async def test_a_summary_does_not_call_complete_what_is_under_way(client: FollowingClient) -> None:
+    run = client.following_many(SHORT, concurrency=2)
+    assert str(run.summary).startswith("under way: 0 done")
+    async with run:
+        await anext(run)
+        assert (run.summary.is_over, str(run.summary)[:11]) == (False, "under way: ")
+        run.stop()
+        assert str(run.summary).startswith("being stopped by user: ")
+    assert (run.summary.is_over, str(run.summary)[:17]) == (True, "stopped by user: ")
+
+
 async def test_hidden_private_and_missing_profiles_are_answers(client: FollowingClient) -> None:
     given = ["hidden.profile", "private.profile", "missing.profile", "empty.profile"]
     outcomes = await read(client.following_many(given))

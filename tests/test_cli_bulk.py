@@ -214,7 +214,11 @@ def test_of_many_failures_the_first_are_told_and_all_are_counted(server: Sandbox
             "buy more at https://pay.example/1",
         ),
         (faults.status(403), 1, "stopped: This failure was scripted. (HTTP 403)"),
-        (faults.status(404), 1, "stopped: This failure was scripted. (HTTP 404)"),
+        (
+            faults.status(404),
+            1,
+            "stopped: check SOCIALFETCH_BASE_URL: This failure was scripted. (HTTP 404)",
+        ),
     ],
 )
 def test_what_concerns_all_handles_ends_the_run_and_can_be_gone_on_from(

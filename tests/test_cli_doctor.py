@@ -157,6 +157,18 @@ def test_an_address_that_cannot_be_is_not_asked(monkeypatch: pytest.MonkeyPatch)
 # The network, the API, the credits
 
 
+def test_an_address_with_a_wrong_path_is_what_it_advises_to_look_at(
+    server: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOCIALFETCH_BASE_URL", f"{server.base_url}/wrong")
+    result = examine()
+    assert result.code == 1
+    for subject in ("API", "credits"):
+        verdict, text, advice = find(result, subject)
+        assert (verdict, "HTTP 404" in text) == ("problem", True)
+        assert "look at the address (https://api.socialfetch.dev by itself)" in advice
+
+
 def test_without_a_network_it_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from cli_runs import point_to, run
 
-from tiktok_following import ConnectError, FollowingClient
+from tiktok_following import ConnectError, FollowingClient, NotFoundError
+from tiktok_following._cli._exit import explain
 from tiktok_following._engine import Engine
 from tiktok_following.sandbox import Gate, Profile, Sandbox, faults
 
@@ -304,7 +305,11 @@ def test_a_pause_too_long_to_wait_for_says_how_long(server: Sandbox) -> None:
         ),
         (faults.status(402), 4, "out of credits: This failure was scripted. (HTTP 402)"),
         (faults.status(403), 1, "(HTTP 403)"),
-        (faults.status(404), 1, "(HTTP 404)"),
+        (
+            faults.status(404),
+            1,
+            "check SOCIALFETCH_BASE_URL: This failure was scripted. (HTTP 404)",
+        ),
     ],
 )
 def test_what_concerns_every_list_ends_the_run(
@@ -316,6 +321,13 @@ def test_what_concerns_every_list_ends_the_run(
     assert words in result.err
     assert "not begun: large.profile" in result.err
     assert server.requests_received == 1
+
+
+def test_a_missing_route_is_no_matter_of_an_address_that_nobody_gave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SOCIALFETCH_BASE_URL", raising=False)
+    assert explain(NotFoundError("no such route", status_code=404)) == "no such route (HTTP 404)"
 
 
 def test_verbose_tells_request_id_and_causes(server: Sandbox) -> None:

@@ -85,9 +85,9 @@ async def test_a_user_session_is_guarded_against_sending_again_too() -> None:
 async def test_what_is_sent_is_the_request_and_nothing_more(
     client: FollowingClient, sandbox: Sandbox
 ) -> None:
-    await client.following_page("we.ird?&#%2e")
+    await client.following_page("we.ird+&=%2e")
     request = sandbox.requests[0]
-    assert request.path == "/v1/tiktok/profiles/we.ird%3F%26%23%252e/following"
+    assert request.path == "/v1/tiktok/profiles/we.ird%2B%26%3D%252e/following"
     assert request.method == "GET"
     headers = {name.lower(): value for name, value in request.headers.items()}
     assert headers["user-agent"] == f"tiktok-following/{__version__}"

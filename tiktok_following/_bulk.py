@@ -185,6 +185,7 @@ class FollowingRun:
             stopped_by=self.stopped_by,
             error=None if self._crew is None else self._crew.cause,
             previous_at_risk=self._previous_at_risk,
+            is_over=self._crew is not None and self._crew.is_over,
         )
 
     def _enter(self, gives: type[Any] | None, on_outcome: OnOutcome | None = None) -> Crew:

@@ -9,6 +9,16 @@ MAX_HANDLE_LENGTH = 64
 """Characters; the API's documented limit (TikTok itself allows 24)."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,63}")
+_FOREIGN = {
+    "/": "a slash",
+    "\\": "a slash",
+    "@": "an @",
+    ",": "a comma",
+    ";": "a semicolon",
+    "#": "a #",
+    "?": "a ?",
+}
+"""What stands in paths, mail addresses, lists, hashtags and URLs, and in no handle."""
 _PROFILE_URL = re.compile(r"(?i:https?://)|(?i:(?:www\.|m\.)?tiktok\.com/)")
 
 
@@ -21,8 +31,8 @@ def parse_handle(text: str) -> str:
 
     Raises:
         InvalidHandleError: The text is none of these: empty, longer than 64 characters, a path
-            step (``.`` or ``..``), with control or invisible characters or white space inside,
-            or a URL of another site or of no profile.
+            step (``.`` or ``..``), with control or invisible characters, white space, a slash or
+            one of ``@ , ; # ?`` inside, or a URL of another site or of no profile.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - a CSV cell may be anything
         raise InvalidHandleError(f"a handle is text, not {type(text).__name__}")
@@ -64,8 +74,9 @@ def _find_problem(handle: str) -> str | None:
         return "it is a step in a path"
     if handle == "-":
         return "it is what commands take for standard input"
-    if "/" in handle or "\\" in handle:
-        return "it has a slash inside"
+    for character, name in _FOREIGN.items():
+        if character in handle:
+            return f"it has {name} inside"
     return _find_character(handle)
 
 

@@ -103,7 +103,7 @@ class RunProgress:
 
 @attrs.frozen(kw_only=True)
 class RunSummary:
-    """What a run did, once it is over."""
+    """What a run did so far, and once it is over, at all."""
 
     progress: RunProgress
     """The last snapshot."""
@@ -114,9 +114,13 @@ class RunSummary:
     previous_at_risk: int
     """Credits that pages in flight may have cost when an earlier run on the store died: the
     most, told once."""
+    is_over: bool = True
+    """Whether nothing of the run is under way any more."""
 
     def __str__(self) -> str:
         end = "complete" if self.stopped_by is None else f"stopped by {self.stopped_by}"
+        if not self.is_over:
+            end = "under way" if self.stopped_by is None else f"being {end}"
         p, usage = self.progress, self.progress.usage
         return (
             f"{end}: {p.done} done, {p.failed} failed, {p.unfinished} unfinished, {p.skipped} "

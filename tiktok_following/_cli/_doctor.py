@@ -9,7 +9,12 @@ import typer
 
 from tiktok_following._client import FollowingClient
 from tiktok_following._config import DEFAULT_BASE_URL, RetryPolicy
-from tiktok_following._errors import AuthenticationError, FollowingError, TransportError
+from tiktok_following._errors import (
+    AuthenticationError,
+    FollowingError,
+    NotFoundError,
+    TransportError,
+)
 from tiktok_following._models import Balance
 
 from ._exit import DONE, OUT_OF_CREDITS
@@ -139,6 +144,8 @@ def _advise(error: FollowingError) -> str:
     """Say what to do about a failure."""
     if isinstance(error, AuthenticationError):
         return "copy the key again from your account with the provider"
+    if isinstance(error, NotFoundError):
+        return f"look at the address ({DEFAULT_BASE_URL} by itself): nothing of the API is there"
     if isinstance(error, TransportError):
         return f"look at network, firewall, proxy and address ({DEFAULT_BASE_URL} by itself)"
     return "try again later; if it stays so, ask the provider's support"

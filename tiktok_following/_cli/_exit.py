@@ -1,6 +1,8 @@
 """What an error means for the command: its exit code, whether to go on, how it is told."""
 
-from tiktok_following._config import API_KEY_VARIABLE
+import os
+
+from tiktok_following._config import API_KEY_VARIABLE, BASE_URL_VARIABLE
 from tiktok_following._errors import (
     APIError,
     AuthenticationError,
@@ -85,6 +87,9 @@ def _introduce(error: FollowingError) -> str:
         return text if url is None else f"{text.rstrip('.')}; buy more at {url}"
     if isinstance(error, BudgetExceededError):
         return f"the credit cap is reached: {error.message}"
+    if isinstance(error, NotFoundError):
+        is_set = bool(os.environ.get(BASE_URL_VARIABLE))
+        return f"check {BASE_URL_VARIABLE}: {error.message}" if is_set else error.message
     if isinstance(error, StoreError):
         return str(error)
     return error.message
