@@ -513,6 +513,7 @@ async def test_out_of_credits_can_be_waited_out(make_client: MakeClient, sandbox
             await asyncio.sleep(0.01)
         refused = sum(request.route == "following" for request in sandbox.requests) - 5
         assert refused <= 4
+        assert (run.progress.waits_for, run.progress.eta) == ("credits", None)
         sandbox.credits_left = 1_000
         outcomes += [outcome async for outcome in run]
     assert run.stopped_by is None
@@ -629,9 +630,10 @@ async def test_an_outage_in_the_middle_is_sat_out_and_fails_no_handle(
         rest = asyncio.ensure_future(anext(run))
         while client.usage.outcomes.get("ConnectError", 0) < 12:
             await asyncio.sleep(0.001)
+        assert (run.progress.waits_for, run.progress.eta) == ("connection", None)
         async with Sandbox(totals=(10, 20), port=port):
             outcomes += [await rest, *[outcome async for outcome in run]]
-    assert run.stopped_by is None
+    assert (run.stopped_by, run.progress.waits_for) == (None, None)
     assert len(outcomes) == 60
     assert [outcome.error for outcome in outcomes if outcome.error is not None] == []
 

@@ -34,6 +34,7 @@ def make_progress(**changes: Any) -> RunProgress:
         "seconds": 60.0,
         "limit": 20,
         "paused_for": 0.0,
+        "waits_for": None,
         "total": 900,
     }
     return RunProgress(**{**values, **changes})
@@ -71,6 +72,20 @@ def show(*snapshots: RunProgress, is_drawn: bool = False) -> str:
             {"total": None, "paused_for": 75.4},
             (
                 "90 handles, paused, 0:01:15 to go, 1,200 pages, 20.0 pages/s, "
+                "1,200 credits charged, 5 in flight of 20"
+            ),
+        ),
+        (
+            {"waits_for": "connection"},
+            (
+                "90 of 900, no connection to the API, trying again, 1,200 pages, 20.0 pages/s, "
+                "1,200 credits charged, 5 in flight of 20"
+            ),
+        ),
+        (
+            {"waits_for": "credits"},
+            (
+                "90 of 900, out of credits, waiting for more, 1,200 pages, 20.0 pages/s, "
                 "1,200 credits charged, 5 in flight of 20"
             ),
         ),

@@ -371,7 +371,7 @@ async def test_requests_in_flight_are_counted_over_time(sandbox: Sandbox, call: 
 async def test_a_client_that_leaves_early_is_billed_all_the_same(
     sandbox: Sandbox, call: Caller
 ) -> None:
-    sandbox.terms.latency = 0.03
+    sandbox.terms.latency = 0.5
     task = asyncio.create_task(call.get())
     await until(lambda: sandbox.in_flight)
     task.cancel()

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     )
     from ._outcomes import Outcome, RunProgress, RunSummary
     from ._pagination import FollowingPager
-    from ._status import LookupState, LookupStatus, RunEnd, Status, StoppedBy
+    from ._status import LookupState, LookupStatus, RunEnd, Status, StoppedBy, WaitsFor
     from ._store import FollowingStore
     from ._store_errors import (
         ExportError,
@@ -139,6 +139,7 @@ __all__ = [
     "Timeout",
     "TransportError",
     "Usage",
+    "WaitsFor",
     "WrongLoopError",
     "WrongProcessError",
     "__version__",

@@ -29,7 +29,7 @@ from ._errors import (
 from ._ledger import Ledger
 from ._models import FollowingPage
 from ._retry import is_retryable
-from ._status import StoppedBy
+from ._status import StoppedBy, WaitsFor
 from ._store_errors import StoreError
 from ._way import Way
 from ._wire import is_refusal
@@ -128,6 +128,13 @@ class Buyer:
             return await self._wait_and_buy(failed, way, cursor, note)
         finally:
             self._under_way -= 1
+
+    @property
+    def waits_for(self) -> WaitsFor | None:
+        """What must come before another page can be bought; `None` if nothing must."""
+        if self._probe.locked():
+            return "connection"
+        return None if self._poller is None or self._poller.done() else "credits"
 
     def is_stalled(self, now: float) -> bool:
         """Tell whether pages are asked for, and none was answered for `stall_timeout` seconds."""

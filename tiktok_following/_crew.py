@@ -23,7 +23,7 @@ from ._ledger import Ledger
 from ._models import FollowingPage
 from ._outbox import Outbox
 from ._outcomes import Outcome
-from ._status import StoppedBy
+from ._status import StoppedBy, WaitsFor
 from ._store_errors import StoreError
 from ._tally import Tally
 from ._walk import Walker
@@ -89,6 +89,11 @@ class Crew:
         self._has_begun = False
         self._is_stalled = False
         self._drain_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waits_for(self) -> WaitsFor | None:
+        """What the run waits for, if it buys nothing meanwhile."""
+        return self._buyer.waits_for
 
     def start(
         self, watch: Callable[[], None], on_outcome: Callable[[Outcome], object] | None = None

@@ -9,7 +9,7 @@ import attrs
 
 from ._errors import FollowingError
 from ._models import Account, Usage
-from ._status import Status, StoppedBy
+from ._status import Status, StoppedBy, WaitsFor
 
 
 @attrs.define
@@ -83,6 +83,9 @@ class RunProgress:
     """Pages that may be in flight now."""
     paused_for: float
     """Seconds until the shared pause ends, 0 without one."""
+    waits_for: WaitsFor | None
+    """What the run waits for, and buys nothing meanwhile: ``connection`` in an outage, ``credits``
+    with ``on_insufficient_credits="wait"``; `None` if it goes on."""
     total: int | None
     """Handles of the input, if it has a length; `None` otherwise."""
 
@@ -94,6 +97,8 @@ class RunProgress:
     @property
     def eta(self) -> float | None:
         """Seconds until all handles are done at the pace so far; `None` when nobody can tell."""
+        if self.waits_for is not None:
+            return None
         known = self.skipped + self.from_store
         looked_up = self.done + self.failed - self.from_store
         if self.total is None or looked_up <= 0:

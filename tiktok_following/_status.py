@@ -40,6 +40,10 @@ StoppedBy = Literal[
 RunEnd = Literal[StoppedBy, "crash"]
 """A `StoppedBy`, or ``crash`` for a run that died, as the next one on its store found."""
 
+WaitsFor = Literal["connection", "credits"]
+"""What a run waits for that buys nothing meanwhile: that anybody gets through to the API, or a
+top-up."""
+
 LookupState = Literal["pending", "complete", "limited", "failed"]
 """How far a store's lookup is: to be begun or gone on with, nothing more to buy, stopped at a limit
 of the caller's, ended by an error."""

@@ -31,6 +31,7 @@ from tiktok_following import (
     StoreSummary,
     ThrottleState,
     Usage,
+    WaitsFor,
     export,
     sync,
 )
@@ -93,6 +94,7 @@ async def read_many(client: FollowingClient, more: AsyncIterator[str]) -> None:
     assert_type(run.stopped_by, StoppedBy | None)
     assert_type(run.progress, RunProgress)
     assert_type(run.progress.eta, float | None)
+    assert_type(run.progress.waits_for, WaitsFor | None)
     assert_type(run.summary, RunSummary)
 
 

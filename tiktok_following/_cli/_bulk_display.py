@@ -12,11 +12,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from tiktok_following._outcomes import RunProgress
+from tiktok_following._status import WaitsFor
 
 from ._messages import Messages
 from ._words import count
 
 _SECONDS_BETWEEN_LINES = 5.0
+_WAITS: dict[WaitsFor, str] = {
+    "connection": "no connection to the API, trying again",
+    "credits": "out of credits, waiting for more",
+}
 
 
 class BulkDisplay:
@@ -92,6 +97,8 @@ def _describe_handles(progress: RunProgress) -> Iterator[str]:
 
 
 def _describe_work(progress: RunProgress) -> Iterator[str]:
+    if progress.waits_for is not None:
+        yield _WAITS[progress.waits_for]
     if progress.paused_for > 0:
         yield f"paused, {format_seconds(progress.paused_for)} to go"
     yield count(progress.pages, "page")
