@@ -24,6 +24,7 @@ from tiktok_following import (
     Event,
     FollowingClient,
     FollowingError,
+    FollowingPage,
     InsufficientCreditsError,
     InvalidHandleError,
     LookupFailedError,
@@ -1070,6 +1071,132 @@ async def test_answers_that_are_here_are_kept_whoever_leaves_at_once(
         again = await read(client.following_many(given, store=path, max_pages=1))
         assert all(outcome.from_store for outcome in again.values())
     assert sandbox.credits_charged == 4
+
+
+def turn_private(body: dict[str, Any]) -> dict[str, Any]:
+    page = {"nextCursor": None, "hasMore": False}
+    body["data"].update(lookupStatus="private", accounts=[], page=page, totalAccounts=None)
+    return body
+
+
+def lose_cursor(body: dict[str, Any]) -> dict[str, Any]:
+    body["data"]["page"] = {"nextCursor": None, "hasMore": True}
+    return body
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+@pytest.mark.parametrize(
+    ("change", "kind"), [(turn_private, ProfileUnavailableError), (lose_cursor, PaginationError)]
+)
+async def test_a_list_that_fails_as_its_run_is_left_says_so(
+    client: FollowingClient,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    change: Any,
+    kind: type[Exception],
+    *,
+    has_store: bool,
+) -> None:
+    gate, turns = Gate(), client._engine._pipeline._turns
+    changed = faults.hold(gate, then=faults.reshaped(change))
+    sandbox.script_by(lambda request, *_: changed if request.cursor else None)
+    store = tmp_path / "following.db" if has_store else None
+    async with client.following_many(["nasa"], store=store) as run:
+        first = asyncio.ensure_future(anext(run))
+        await gate.reached()
+        while turns._is_counting:
+            await asyncio.sleep(0)
+        turns._left, turns._is_counting = 0, True
+        gate.release()
+        while not turns._waiting:
+            await asyncio.sleep(0.001)
+        assert run._crew is not None
+        run._crew.abandon()
+        outcome = await first
+    assert isinstance(outcome.error, kind)
+    assert (outcome.is_unfinished, outcome.pages, run.progress.failed) == (False, 2, 1)
+
+
+async def test_pages_that_wait_for_the_disk_are_given_whoever_cancels_how_often(
+    client: FollowingClient, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    turns = client._engine._pipeline._turns
+    turns._left, turns._is_counting = 0, True
+    run = client.following_many(SHORT, concurrency=20, store=tmp_path / "following.db")
+    given: list[FollowingPage] = []
+
+    async def consume() -> None:
+        async with run:
+            async for page in run.pages():
+                given.append(page)
+
+    task = asyncio.ensure_future(consume())
+    while len(turns._waiting) < 20:
+        await asyncio.sleep(0.001)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    given += [page async for page in run.pages()]
+    assert {page.handle for page in given} <= set(SHORT)
+    assert len(given) == run.progress.pages == run.usage.credits_charged == 20
+    assert sandbox.credits_charged == 20
+
+
+async def test_who_waits_for_room_with_a_whole_list_is_cancelled_without_harm(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    outcomes: list[Outcome] = []
+    async with client.following_many(SHORT, concurrency=2) as run:
+        pages = run.pages(on_outcome=outcomes.append)
+        given = [await anext(pages)]
+        assert run._crew is not None
+        while len(run._crew.outbox._waiting) < 2:
+            await asyncio.sleep(0.001)
+        for task in asyncio.all_tasks():  # as `asyncio.run` does
+            if task in run._crew._workers:
+                task.cancel()
+        given += [page async for page in pages]
+    assert len(given) == run.progress.pages == sandbox.credits_charged
+    assert [(outcome.complete, outcome.error) for outcome in outcomes] == [(True, None)] * len(
+        given
+    )
+
+
+async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: FollowingClient) -> None:
+    turns = client._engine._pipeline._turns
+    turns._left, turns._is_counting = 0, True
+    others = [thing for thing in gc.get_objects() if isinstance(thing, FollowingPage)]
+    run = client.following_many(["nasa", *SHORT[:3]], concurrency=4)
+    async with run:
+        first = asyncio.ensure_future(anext(run))
+        while len(turns._waiting) < 4:
+            await asyncio.sleep(0.001)
+        assert run._crew is not None
+        run._crew.abandon()
+        assert (await first).pages == 1
+    assert len([outcome async for outcome in run]) == 3
+    del first
+    gc.collect()
+    pages = [thing for thing in gc.get_objects() if isinstance(thing, FollowingPage)]
+    assert {id(page) for page in pages} <= {id(page) for page in others}
+
+
+async def test_a_run_whose_tasks_are_all_cancelled_before_they_begin_ends(
+    client: FollowingClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "following.db"
+    run = client.following_many(SHORT, store=path)
+    before = asyncio.all_tasks()
+    task = asyncio.ensure_future(read(run))
+    await asyncio.sleep(0)
+    for one in asyncio.all_tasks() - before:
+        one.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [outcome async for outcome in run] == []
+    assert (run.stopped_by, run.summary.is_over) == ("cancelled", True)
+    assert len(await read(client.following_many(SHORT, store=path))) == len(SHORT)
 
 
 async def test_an_answer_that_is_here_and_the_store_cannot_take_is_in_the_outcome(

@@ -5,8 +5,10 @@ import itertools
 import subprocess
 import sys
 import tracemalloc
+from collections import UserDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -154,6 +156,7 @@ KINDS_OF_ROWS: list[dict[str, Any]] = [
     {**NEVER_MISSING, "region": "US"},
     {**WHOLE, "badge": 1},
     {**WHOLE, **BADGES},
+    {**WHOLE, "shop": {}, "badge": 1},
     {**NEVER_MISSING, "shop": {}, "region": None},
     {key: WHOLE[key] for key in WHOLE if key != "bio"} | {"badge": None},
     {key: NEVER_MISSING[key] for key in NEVER_MISSING if key != "displayName"},
@@ -172,4 +175,18 @@ def test_no_row_is_read_otherwise_for_those_before_it() -> None:
         body = make_body(accounts=[KINDS_OF_ROWS[number] for number in order])
         page = read_page({**orjson.loads(body), "handle": "nasa"}, _models.FollowingPage)
         assert page.accounts == [alone[number] for number in order]
-        assert all(account.extra.keys() <= BADGES.keys() for account in page.accounts)
+        assert [list(account.extra) for account in page.accounts] == [
+            list(alone[number].extra) for number in order
+        ]
+
+
+@pytest.mark.parametrize("make", [MappingProxyType, UserDict])
+def test_what_only_looks_like_an_object_is_none(make: Callable[[Any], Any]) -> None:
+    with pytest.raises(ValueError, match="expected an object"):
+        Account.from_dict(make(WHOLE))
+
+
+def test_a_dict_that_makes_keys_up_is_read_without() -> None:
+    row = defaultdict(str, {key: NEVER_MISSING[key] for key in NEVER_MISSING if key != "bio"})
+    assert Account.from_dict(row).bio is None
+    assert "bio" not in row

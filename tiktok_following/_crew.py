@@ -86,6 +86,7 @@ class Crew:
         """Workers with nothing in hand that was begun."""
         self._workers: list[asyncio.Task[None]] = []
         self._supervisor: asyncio.Task[None]
+        self._watch: Callable[[], None]
         self._has_begun = False
         self._is_stalled = False
         self._drain_timer: asyncio.TimerHandle | None = None
@@ -116,11 +117,14 @@ class Crew:
             size = self._run.concurrency * (1 if self._session is None else 2)
             size = size if self._feed.total is None else min(size, self._feed.total)
             self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
-        self._supervisor = asyncio.create_task(self._supervise(watch))
+        self._watch = watch
+        self._supervisor = asyncio.create_task(self._supervise())
 
     def end(self, reason: StoppedBy, cause: FollowingError | None = None) -> None:
         """Let nothing more be asked for, and what is under way land; the first reason counts."""
-        is_done = bool(self._workers) and all(worker.done() for worker in self._workers)
+        is_done = bool(self._workers) and all(
+            worker.done() and not worker.cancelled() for worker in self._workers
+        )
         if self.stopped_by is not None or self.is_over or is_done:
             return
         self.stopped_by, self.cause = reason, cause
@@ -141,7 +145,11 @@ class Crew:
     async def join(self) -> None:
         """Wait, once begun, until nothing is left; cancelling this abandons what is under way."""
         is_cancelled = False
-        while not self._supervisor.done():
+        while not self.is_over:
+            if self._supervisor.done():  # cancelled before it began, with all other tasks
+                self.end("cancelled")
+                self.abandon()
+                self._supervisor = asyncio.create_task(self._supervise())
             try:
                 await asyncio.shield(self._supervisor)
             except asyncio.CancelledError:  # some cancel again and again until all is done
@@ -151,7 +159,7 @@ class Crew:
             raise asyncio.CancelledError
         self._supervisor.result()
 
-    async def _supervise(self, watch: Callable[[], None]) -> None:
+    async def _supervise(self) -> None:
         """Watch the workers until the last one is gone, then put everything away."""
         pending = set(self._workers)
         try:
@@ -159,7 +167,7 @@ class Crew:
                 tick = min(_TICK, self._run.stall_timeout / 4)
                 _, pending = await asyncio.wait(pending, timeout=tick)
                 self._check_progress()
-                watch()
+                self._watch()
         finally:
             if pending:  # this task itself was cancelled
                 self.end("cancelled")
@@ -167,7 +175,7 @@ class Crew:
             try:
                 await asyncio.gather(*self._workers, return_exceptions=True)
             finally:
-                await self._close(watch)
+                await self._close()
 
     def _check_progress(self) -> None:
         """End the run when nothing comes; twice in a row, as a consumer may block the loop."""
@@ -176,7 +184,7 @@ class Crew:
             text = f"no page was answered for {self._run.stall_timeout:g} s"
             self.end("no_progress", RunStoppedError(text, reason="no_progress"))
 
-    async def _close(self, watch: Callable[[], None]) -> None:
+    async def _close(self) -> None:
         try:
             await self._buyer.close()
             if self._session is not None:
@@ -185,8 +193,9 @@ class Crew:
             if self._drain_timer is not None:
                 self._drain_timer.cancel()
             self.is_over = True
+            self._workers.clear()  # one that was cancelled holds what it had in hand
             self.outbox.close()  # first: what the user is called with may raise SystemExit
-            watch()
+            self._watch()
 
     async def _close_store(self, session: StoreSession) -> None:
         try:

@@ -74,7 +74,9 @@ def make_reader(cls: type, converted: Mapping[Any, Convert]) -> Hook:
     # As locals, named once for each body: CPython fetches two of these in one step.
     named = f"{', '.join(writer.names)} = names"
     guessed = [f"{name} = {value}" for name, value in writer.guesses.items()]
-    text = ["def read(o, _):", *_indent([named, *guessed, *lines, "return made"])]
+    # What only looks like a JSON object may make keys up.
+    check = "if o.__class__ is not dict: fail()"
+    text = ["def read(o, _):", *_indent([named, check, *guessed, *lines, "return made"])]
     scope: dict[str, Any] = {"names": tuple(writer.names.values())}
     code = compile("\n".join(text), f"<the reader of {cls.__name__}>", "exec")
     exec(code, scope)  # noqa: S102 - of our own classes alone # nosec B102
@@ -238,18 +240,15 @@ class _Writer:
         test = " and ".join(f"{count} == {most}" for count, most in counts.items())
         if len(containers) > 1:
             return [f"if not ({test}): {made}.held_extra = collect_unknown({o}, {known})"]
-        self.guesses[unknown] = "()"
+        self.guesses[unknown] = "None"
         ((count, most),) = counts.items()
         return [  # in line, as a new key may be in every row: then it is that of the row before
             f"if {count} != {most}:",
             f" {made}.held_extra = extra = {{}}",
-            " try:",
-            f"  for key in {unknown}: extra[key] = {o}[key]",
-            " except KeyError: pass",
-            f" if len(extra) + {most} != {count}:",
+            f" if {count} == {most + 1} and {unknown} in {o}: extra[{unknown}] = {o}[{unknown}]",
+            " else:",
             f"  for key in {o}:",
-            f"   if key not in {known}: extra[key] = {o}[key]",
-            f"  {unknown} = tuple(extra)",
+            f"   if key not in {known}: extra[key], {unknown} = {o}[key], key",
         ]
 
 

@@ -115,22 +115,21 @@ class Walker:
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
         start, followed = way.outcome.next_cursor, self._recall_cursors(way)
-        page = late = None
+        page = None
         while True:
             cursor = choose_cursor(page, start, way.handle, followed)
+            if way.is_left:
+                raise asyncio.CancelledError
             try:
                 page, body = await self._buyer.buy(way, cursor, self._note_end)
             except AnsweredCancellation as cancellation:
-                self._end("cancelled", None)  # from now on nobody waits for room
-                late, (page, body) = cancellation, cancellation.answer
+                self._leave(way)
+                page, body = cancellation.answer
             followed.add(cursor)
             self._note_page(way, page)
-            if self._session is not None:
-                await self._store(way, page, body, self._session)
-            if self.show is not None or not self._run.keep_accounts:
+            is_kept = self._session is None or await self._store(way, page, body, self._session)
+            if is_kept and (self.show is not None or not self._run.keep_accounts):
                 await self._hand_over(way, page)
-            if late is not None:
-                raise late.with_traceback(None)
             if way.state in _ENDS:
                 return
             page.raise_for_status()
@@ -182,8 +181,8 @@ class Walker:
 
     async def _store(
         self, way: Way, page: FollowingPage, body: bytes, session: StoreSession
-    ) -> None:
-        """Put a page that was noted into the store."""
+    ) -> bool:
+        """Put a page that was noted into the store; `False` if there is no time to see it there."""
         charged, at_risk = way.take_cost()
         try:
             await session.commit_page(
@@ -199,6 +198,17 @@ class Walker:
             if self.show is not None:
                 await self.show(page)
             raise
+        except asyncio.CancelledError:  # it is in the queue, and may come to the disk
+            self._leave(way)
+            if self.show is not None:
+                await self.show(page)
+            return False
+        return True
+
+    def _leave(self, way: Way) -> None:
+        """Ask for nothing more, and wait for no room: what is paid is kept, then all is over."""
+        self._end("cancelled", None)
+        way.is_left = True
 
     def _choose_state(self, way: Way, page: FollowingPage) -> tuple[LookupState, str | None]:
         """Tell what becomes of a lookup after a page, and where it goes on if it does."""

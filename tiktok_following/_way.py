@@ -34,6 +34,8 @@ class Way:
     """The lookup's in the store."""
     rows: int = 0
     state: LookupState = "pending"
+    is_left: bool = False
+    """Whether its worker was cancelled with a page in hand."""
     is_recalling: bool = False
     """Whether what the store has is being read: its state is not to be changed."""
     cut_at: str | None = None

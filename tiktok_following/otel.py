@@ -131,6 +131,8 @@ class _Spans:
 def _mark_failure(span: Span, error: BaseException) -> None:
     """Write on a span how it failed: the status is enough where the server gave one."""
     kind, text = type(error), str(error)
+    if isinstance(error, asyncio.CancelledError):
+        kind = asyncio.CancelledError  # a kind of ours is nobody's matter
     status_code: int | None = getattr(error, "status_code", None)
     if status_code is not None:
         name, text = str(status_code), ""
