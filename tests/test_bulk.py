@@ -25,6 +25,7 @@ from tiktok_following import (
     FollowingClient,
     FollowingError,
     FollowingPage,
+    FollowingRun,
     InsufficientCreditsError,
     InvalidHandleError,
     LookupFailedError,
@@ -998,6 +999,17 @@ async def test_cancelling_the_consumer_drains(client: FollowingClient, sandbox: 
     assert sum(outcome.pages for outcome in [o async for o in run]) == sandbox.credits_charged == 2
 
 
+async def leave_at_once(run: FollowingRun, task: asyncio.Task[Any]) -> None:
+    """Cancel the consumer of a run twice."""
+    task.cancel()
+    while run.stopped_by is None:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(5):
+            await task
+
+
 async def test_a_second_cancellation_leaves_at_once(
     client: FollowingClient, sandbox: Sandbox
 ) -> None:
@@ -1007,13 +1019,7 @@ async def test_a_second_cancellation_leaves_at_once(
     run = client.following_many(["nasa", "short1"], concurrency=2)
     task = asyncio.ensure_future(read(run))
     await gate.reached(2)
-    task.cancel()
-    while run.stopped_by is None:
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
-            await task
+    await leave_at_once(run, task)
     assert run.usage.credits_at_risk == 2
     assert (client.throttle.in_flight, client.throttle.waiting) == (0, 0)
     gate.release()
@@ -1045,13 +1051,7 @@ async def test_answers_that_are_here_are_kept_whoever_leaves_at_once(
     task = asyncio.ensure_future(consume())
     while len(turns._waiting) < len(given):
         await asyncio.sleep(0.001)
-    task.cancel()
-    while run.stopped_by is None:
-        await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
-            await task
+    await leave_at_once(run, task)
     assert (run.usage.credits_charged, run.usage.credits_at_risk) == (4, 0)
     assert (run.usage.outcomes, run.progress.pages) == ({"found": 4}, 4)
     assert len([event for event in heard if isinstance(event, PageFetched)]) == 4

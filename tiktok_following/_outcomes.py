@@ -108,7 +108,7 @@ class RunProgress:
 
 @attrs.frozen(kw_only=True)
 class RunSummary:
-    """What a run did so far, and once it is over, at all."""
+    """What a run did so far, and all of it once it is over."""
 
     progress: RunProgress
     """The last snapshot."""
