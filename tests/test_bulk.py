@@ -9,6 +9,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -1209,7 +1210,7 @@ async def test_an_answer_that_is_here_and_the_store_cannot_take_is_in_the_outcom
         first = asyncio.ensure_future(anext(run))
         while not turns._waiting:
             await asyncio.sleep(0.001)
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             connection.execute("DROP TABLE pages")
         assert run._crew is not None
         run._crew.abandon()
