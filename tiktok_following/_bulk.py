@@ -174,7 +174,7 @@ class FollowingRun:
             seconds=end - self._began_at if self._began_at else 0.0,
             limit=throttle.limit,
             paused_for=throttle.paused_for,
-            waits_for=None if crew is None else crew.waits_for,
+            waits_for=None if crew is None else crew.buyer.waits_for,
             total=self._feed.total,
         )
 

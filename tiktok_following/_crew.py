@@ -23,7 +23,7 @@ from ._ledger import Ledger
 from ._models import FollowingPage
 from ._outbox import Outbox
 from ._outcomes import Outcome
-from ._status import StoppedBy, WaitsFor
+from ._status import StoppedBy
 from ._store_errors import StoreError
 from ._tally import Tally
 from ._walk import Walker
@@ -68,8 +68,8 @@ class Crew:
         self._run = run
         self._ledger = ledger
         self._session = session
-        self._buyer = Buyer(engine, options, run, ledger, self.end)
-        self.walker = Walker(self._buyer, run, ledger, session, self.end, deliver=self._deliver)
+        self.buyer = Buyer(engine, options, run, ledger, self.end)
+        self.walker = Walker(self.buyer, run, ledger, session, self.end, deliver=self._deliver)
         self.outbox: Outbox[Any] = Outbox(_WINDOW * run.concurrency, is_ordered=run.ordered)
         self.tally = Tally()
         self.skipped = 0
@@ -90,11 +90,6 @@ class Crew:
         self._has_begun = False
         self._is_stalled = False
         self._drain_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def waits_for(self) -> WaitsFor | None:
-        """What the run waits for, if it buys nothing meanwhile."""
-        return self._buyer.waits_for
 
     def start(
         self, watch: Callable[[], None], on_outcome: Callable[[Outcome], object] | None = None
@@ -130,7 +125,7 @@ class Crew:
         self.stopped_by, self.cause = reason, cause
         stop = cause or RunStoppedError(f"the run was stopped: {reason}", reason=reason)
         self._engine.pages.stop(self._ledger, copy(stop))
-        self._buyer.wake()
+        self.buyer.wake()
         self.outbox.stop_waiting()
         for worker in self._idle:
             worker.cancel()
@@ -179,14 +174,14 @@ class Crew:
 
     def _check_progress(self) -> None:
         """End the run when nothing comes; twice in a row, as a consumer may block the loop."""
-        was_stalled, self._is_stalled = self._is_stalled, self._buyer.is_stalled(time.monotonic())
+        was_stalled, self._is_stalled = self._is_stalled, self.buyer.is_stalled(time.monotonic())
         if was_stalled and self._is_stalled:
             text = f"no page was answered for {self._run.stall_timeout:g} s"
             self.end("no_progress", RunStoppedError(text, reason="no_progress"))
 
     async def _close(self) -> None:
         try:
-            await self._buyer.close()
+            await self.buyer.close()
             if self._session is not None:
                 await self._close_store(self._session)
         finally:

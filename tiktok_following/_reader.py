@@ -136,10 +136,19 @@ class _Writer:
         plain = [*counted, *self._write_fields(fields, o, made), *extra]
         if len(containers) > 1 or not any(field.optional for field in fields):
             return lines + plain
-        return lines + self._write_regular(cls, o, made, extra, otherwise=plain)
+        return lines + self._write_regular(
+            cls.__name__, fields, o, made, extra=extra, otherwise=plain
+        )
 
     def _write_regular(
-        self, cls: type, o: str, made: str, extra: list[str], *, otherwise: list[str]
+        self,
+        cls: str,
+        fields: list[Field],
+        o: str,
+        made: str,
+        *,
+        extra: list[str],
+        otherwise: list[str],
     ) -> list[str]:
         """Write what reads an object with all the keys that are always there, as most are.
 
@@ -147,10 +156,9 @@ class _Writer:
         those is told by their number; where that is mistaken, it is not believed again in this
         body, and the second time nothing is.
         """
-        fields = read_fields(cls)
         first = [field for field in fields if not field.optional]
         rest = [field for field in fields if field.optional]
-        most, are_regular = f"{cls.__name__}_most", f"{cls.__name__}_are_regular"
+        most, are_regular = f"{cls}_most", f"{cls}_are_regular"
         self.guesses |= {most: str(len(fields)), are_regular: "True"}
         return [
             f"{o}_size, {o}_is_read = len({o}), {are_regular}",
