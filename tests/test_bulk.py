@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeClient
+from held_turns import hold_turns, until_waiting
 
 from tiktok_following import (
     AttemptFinished,
@@ -1039,8 +1040,7 @@ async def test_answers_that_are_here_are_kept_whoever_leaves_at_once(
 ) -> None:
     heard: list[Event] = []
     client = make_client(on_event=heard.append)
-    turns = client._engine._pipeline._turns
-    turns._left, turns._is_counting = 0, True  # nobody's turn comes
+    turns = hold_turns(client)
     given, path = ["nasa", *SHORT[:3]], tmp_path / "following.db"
     run = client.following_many(given, concurrency=4, store=path if has_store else None)
 
@@ -1050,8 +1050,7 @@ async def test_answers_that_are_here_are_kept_whoever_leaves_at_once(
                 raise AssertionError
 
     task = asyncio.ensure_future(consume())
-    while len(turns._waiting) < len(given):
-        await asyncio.sleep(0.001)
+    await until_waiting(turns, len(given))
     await leave_at_once(run, task)
     assert (run.usage.credits_charged, run.usage.credits_at_risk) == (4, 0)
     assert (run.usage.outcomes, run.progress.pages) == ({"found": 4}, 4)
@@ -1107,10 +1106,9 @@ async def test_a_list_that_fails_as_its_run_is_left_says_so(
         await gate.reached()
         while turns._is_counting:
             await asyncio.sleep(0)
-        turns._left, turns._is_counting = 0, True
+        hold_turns(client)
         gate.release()
-        while not turns._waiting:
-            await asyncio.sleep(0.001)
+        await until_waiting(turns)
         assert run._crew is not None
         run._crew.abandon()
         outcome = await first
@@ -1121,8 +1119,7 @@ async def test_a_list_that_fails_as_its_run_is_left_says_so(
 async def test_pages_that_wait_for_the_disk_are_given_whoever_cancels_how_often(
     client: FollowingClient, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    turns = client._engine._pipeline._turns
-    turns._left, turns._is_counting = 0, True
+    turns = hold_turns(client)
     run = client.following_many(SHORT, concurrency=20, store=tmp_path / "following.db")
     given: list[FollowingPage] = []
 
@@ -1132,8 +1129,7 @@ async def test_pages_that_wait_for_the_disk_are_given_whoever_cancels_how_often(
                 given.append(page)
 
     task = asyncio.ensure_future(consume())
-    while len(turns._waiting) < 20:
-        await asyncio.sleep(0.001)
+    await until_waiting(turns, 20)
     while not task.done():
         task.cancel()
         await asyncio.sleep(0)
@@ -1164,14 +1160,12 @@ async def test_who_waits_for_room_with_a_whole_list_is_cancelled_without_harm(
 
 
 async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: FollowingClient) -> None:
-    turns = client._engine._pipeline._turns
-    turns._left, turns._is_counting = 0, True
+    turns = hold_turns(client)
     others = [thing for thing in gc.get_objects() if isinstance(thing, FollowingPage)]
     run = client.following_many(["nasa", *SHORT[:3]], concurrency=4)
     async with run:
         first = asyncio.ensure_future(anext(run))
-        while len(turns._waiting) < 4:
-            await asyncio.sleep(0.001)
+        await until_waiting(turns, 4)
         assert run._crew is not None
         run._crew.abandon()
         assert (await first).pages == 1
@@ -1203,13 +1197,11 @@ async def test_a_run_whose_tasks_are_all_cancelled_before_they_begin_ends(
 async def test_an_answer_that_is_here_and_the_store_cannot_take_is_in_the_outcome(
     client: FollowingClient, tmp_path: Path
 ) -> None:
-    turns = client._engine._pipeline._turns
-    turns._left, turns._is_counting = 0, True
+    turns = hold_turns(client)
     path = tmp_path / "following.db"
     async with client.following_many(["nasa"], store=path, keep_accounts=False) as run:
         first = asyncio.ensure_future(anext(run))
-        while not turns._waiting:
-            await asyncio.sleep(0.001)
+        await until_waiting(turns)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("DROP TABLE pages")
         assert run._crew is not None

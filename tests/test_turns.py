@@ -8,6 +8,7 @@ import aiohttp
 import attrs
 import pytest
 from conftest import MakeClient
+from held_turns import hold_turns, until_waiting
 from raw_server import Connection, respond, serve
 
 from tiktok_following import FollowingClient
@@ -17,12 +18,10 @@ from tiktok_following.sandbox import Sandbox, faults
 
 async def start_waiting(client: FollowingClient) -> asyncio.Task[object]:
     """Ask for a page whose answer is here, all of it, and has to wait for its turn."""
-    turns = client._engine._pipeline._turns
     client._options = attrs.evolve(client._options, takes_turns=True)  # as in a run
-    turns._left, turns._is_counting = 0, True
+    turns = hold_turns(client)
     buying = asyncio.create_task(client.following_page("nasa"))
-    while not turns._waiting:
-        await asyncio.sleep(0.001)
+    await until_waiting(turns)
     return buying
 
 
