@@ -184,7 +184,7 @@ class Buyer:
     async def _buy(self, way: Way, cursor: str | None) -> tuple[FollowingPage, bytes]:
         try:
             bought = await self._engine.buy(
-                way.handle, cursor, way.ledger, self._options, trim=self._run.trim
+                way.handle, cursor, self._ledger, self._options, trim=self._run.trim, bill=way
             )
         except (APIError, ResponseDecodeError) as error:
             if not is_refusal(error):
@@ -227,7 +227,9 @@ class Buyer:
         async with self._probe:
             while self._answered_at == began and self._ledger.stop is None:
                 failures += 1
-                await self._engine.pages.back_off(way.ledger, self._options.retry.backoff(failures))
+                await self._engine.pages.back_off(
+                    self._ledger, self._options.retry.backoff(failures)
+                )
                 if self._answered_at == began:
                     with suppress(TransportError):
                         return await self._buy(way, cursor)

@@ -13,7 +13,7 @@ import attrs
 
 from ._config import ApiKey, Options
 from ._errors import DeadlineExceededError, RequestError
-from ._ledger import Ledger
+from ._ledger import Bill, Ledger, Permit
 from ._limits import RetryQuota
 from ._retry import is_retryable
 from ._wire import Request, Response, is_refusal
@@ -46,6 +46,8 @@ class Call(Generic[T]):
     options: Options
     read_books: Callable[[T], tuple[int, str]] = lambda _: (0, "")
     """Tells the credits that an answer says it cost, and what kind of answer it is."""
+    bill: Bill | None = None
+    """What hears the cost of this call besides the ledger."""
     deadline: Deadline = attrs.field(init=False)
     attempts: int = 0
     failed: RequestError | None = None
@@ -67,6 +69,14 @@ class Call(Generic[T]):
         error.attempts = self.attempts
         error.sent_at = self.sent_at
         return error
+
+    def settle(self, permit: Permit) -> None:
+        """Book what the last attempt cost."""
+        charged, at_risk = self.spent
+        self.throttle.settle(permit, charged, at_risk)
+        if self.bill is not None:
+            self.bill.charged += charged
+            self.bill.at_risk += at_risk
 
     def may_retry(self, error: BaseException) -> bool:
         """Tell whether an error is that of an attempt, and of a kind and a pause to wait for."""

@@ -203,7 +203,6 @@ class Crew:
             await session.close()
 
     async def _work(self) -> None:
-        ledger = Ledger(self._ledger)  # of one handle after the other
         try:
             while self.stopped_by is None:
                 if self._on_outcome is None and not self.outbox.take_room():
@@ -213,8 +212,7 @@ class Crew:
                 outcome = self._feed.take_at_once() or await self._wait(self._feed.take())
                 if outcome is None:
                     break
-                spent = ledger.credits_charged, ledger.credits_at_risk
-                way = Way(next(self._numbers), outcome.handle or "", outcome, ledger, *spent)
+                way = Way(next(self._numbers), outcome.handle or "", outcome)
                 if outcome.handle is None:
                     self._deliver(way)
                 elif self._session is None or await self._wait(self._claim(way, self._session)):

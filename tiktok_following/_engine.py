@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from ._call import AnsweredCancellation, Parse
 from ._config import ApiKey, Options
 from ._events import PageFetched
-from ._ledger import Ledger
+from ._ledger import Bill, Ledger
 from ._limits import AdaptiveLimit, NoLimit, Pause, RetryQuota
 from ._models import Balance, FollowingPage
 from ._pipeline import Pipeline
@@ -75,13 +75,20 @@ class Engine:
         )
 
     def buy(
-        self, handle: str, cursor: str | None, ledger: Ledger, options: Options, *, trim: bool
+        self,
+        handle: str,
+        cursor: str | None,
+        ledger: Ledger,
+        options: Options,
+        *,
+        trim: bool,
+        bill: Bill | None = None,
     ) -> Coroutine[Any, Any, tuple[FollowingPage, bytes]]:
         """Buy one page, when awaited; give it with its body. Raises as `Pipeline.send_page`."""
         self.transport.check_open()
         request = build_following_request(self.base_url, handle, cursor, trim=trim)
         send = self._buy_watched if self.watch.is_on else self._pipeline.send_page
-        return send(request, ledger, options)
+        return send(request, ledger, options, bill)
 
     async def ask(self, path: str, parse: Parse[T], options: Options) -> T:
         """Ask a free route; raises as `buy`."""
@@ -110,12 +117,12 @@ class Engine:
         await self.transport.close()
 
     async def _buy_watched(
-        self, request: Request, ledger: Ledger, options: Options
+        self, request: Request, ledger: Ledger, options: Options, bill: Bill | None
     ) -> tuple[FollowingPage, bytes]:
         began = time.monotonic()
         with self.watch.call(request):
             try:
-                page, body = await self._pipeline.send_page(request, ledger, options)
+                page, body = await self._pipeline.send_page(request, ledger, options, bill)
             except AnsweredCancellation as cancellation:
                 self._tell_page(cancellation.answer[0], began)
                 raise

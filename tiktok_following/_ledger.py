@@ -6,6 +6,8 @@ while a page costs what is documented. Nothing here waits: it says whether to.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import attrs
 
 from ._config import check_number
@@ -14,6 +16,13 @@ from ._models import Usage
 
 _MOST_OUTCOMES = 64
 _LONGEST_OUTCOME = 64
+
+
+class Bill(Protocol):
+    """What hears how many credits something cost, without a limit of its own."""
+
+    charged: int
+    at_risk: int
 
 
 @attrs.define
@@ -169,7 +178,7 @@ class Ledger:
             ledger = ledger.parent
         return price
 
-    def settle(self, reserved: int, *, charged: int = 0, at_risk: int = 0) -> None:
+    def settle(self, reserved: int, charged: int = 0, at_risk: int = 0) -> None:
         """Turn a reservation into what became of it; what is neither is free again."""
         root = self.root
         if charged > root.dearest:  # noqa: PLR1730 - a call of max() takes longer than this line

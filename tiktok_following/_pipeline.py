@@ -27,7 +27,7 @@ from ._errors import (
     TransportError,
 )
 from ._events import AttemptFinished, RetryScheduled
-from ._ledger import Ledger, Permit
+from ._ledger import Bill, Ledger, Permit
 from ._limits import RetryQuota
 from ._models import FollowingPage
 from ._retry import Retries, is_retryable
@@ -87,16 +87,16 @@ class Pipeline:
         self._turns = Turns(time.monotonic)
 
     def send_page(
-        self, request: Request, ledger: Ledger, options: Options
+        self, request: Request, ledger: Ledger, options: Options, bill: Bill | None = None
     ) -> Coroutine[Any, Any, tuple[FollowingPage, bytes]]:
-        """Buy one page, when awaited; give it with the body it was read from.
+        """Buy one page, when awaited, and let `bill` hear its cost; give it with its body.
 
         Raises:
             RequestError: It could not be had.
             ClientClosedError: The client was closed.
         """
         return self._send(
-            Call(request, _parse_page, self._pages, self._quota, ledger, options, _read_books)
+            Call(request, _parse_page, self._pages, self._quota, ledger, options, _read_books, bill)
         )
 
     def send_free(
@@ -203,7 +203,7 @@ class Pipeline:
                 raise
             raise AnsweredCancellation(paid) from None
         finally:
-            call.throttle.settle(permit, *call.spent)
+            call.settle(permit)
         call.quota.give_back()
         call.ledger.finish(kind)
         return answer

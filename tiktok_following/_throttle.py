@@ -111,7 +111,7 @@ class Throttle:
 
     def settle(self, permit: Permit, charged: int = 0, at_risk: int = 0) -> None:
         """Give a permit back, with the credits its attempt cost and those nobody knows about."""
-        permit.ledger.settle(permit.reserved, charged=charged, at_risk=at_risk)
+        permit.ledger.settle(permit.reserved, charged, at_risk)
         if self._rooms:
             for ledger in permit.ledger.chain:
                 if ledger in self._rooms and ledger.is_spent():

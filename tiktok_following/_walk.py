@@ -83,7 +83,7 @@ class Walker:
             self._abandon(way)
             raise
         finally:
-            outcome.credits, _ = way.count_cost()
+            outcome.credits = way.charged
             if way.is_cut:
                 del outcome.accounts[self._run.limit_per_handle :]
                 outcome.complete, outcome.next_cursor = False, way.cut_at
@@ -225,7 +225,7 @@ class Walker:
         """Note what ended a lookup, and end the run if it speaks of no handle."""
         outcome = way.outcome
         outcome.error = drop_frames(error)  # they would hold the outcome
-        if reason := find_reason(error, way.ledger):
+        if reason := find_reason(error, self._ledger):
             outcome.is_unfinished = True
             self._end(reason, error)
         elif way.state == "pending":
@@ -242,9 +242,8 @@ class Walker:
             outcome.is_unfinished = True
             outcome.error = copy(stop)
             if isinstance(stop, RequestError):  # it speaks of the page that ended the run
-                _, at_risk = way.count_cost()
                 changes = {"handle": outcome.handle, "cursor": outcome.next_cursor, "attempts": 0}
-                outcome.error = stop.replace(**changes, may_be_charged=at_risk > 0)
+                outcome.error = stop.replace(**changes, may_be_charged=way.at_risk > 0)
         if not way.is_recalling:
             with suppress(StoreError):
                 self._note_end(way).cancel()

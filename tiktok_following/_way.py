@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import attrs
 
-from ._ledger import Ledger
 from ._lookups import Lookup
 from ._outcomes import Outcome
 from ._status import LookupState
@@ -21,11 +20,10 @@ class Way:
     """Its place among the handles that were not passed over before the store was asked."""
     handle: str
     outcome: Outcome
-    ledger: Ledger
-    """Its worker's, which paid for other handles before."""
-    charged_before: int
-    """Credits that those had cost."""
-    at_risk_before: int
+    charged: int = 0
+    """Credits that it cost so far."""
+    at_risk: int = 0
+    """Credits that it may have cost besides."""
     lookup: Lookup | None = None
     """What the store has of it."""
     has_started: bool = False
@@ -44,13 +42,7 @@ class Way:
     booked: tuple[int, int] = (0, 0)
     """Its credits charged and at risk that are in the store's books."""
 
-    def count_cost(self) -> tuple[int, int]:
-        """Give the credits charged and at risk for this handle so far."""
-        charged = self.ledger.credits_charged - self.charged_before
-        return charged, self.ledger.credits_at_risk - self.at_risk_before
-
     def take_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk that the store does not know of yet."""
-        (charged, at_risk), booked = self.count_cost(), self.booked
-        self.booked = charged, at_risk
-        return charged - booked[0], at_risk - booked[1]
+        booked, self.booked = self.booked, (self.charged, self.at_risk)
+        return self.charged - booked[0], self.at_risk - booked[1]
