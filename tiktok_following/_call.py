@@ -72,11 +72,11 @@ class Call(Generic[T]):
 
     def settle(self, permit: Permit) -> None:
         """Book what the last attempt cost."""
-        charged, at_risk = self.spent
+        (charged, at_risk), bill = self.spent, self.bill
         self.throttle.settle(permit, charged, at_risk)
-        if self.bill is not None:
-            self.bill.charged += charged
-            self.bill.at_risk += at_risk
+        if bill is not None:
+            bill.charged += charged
+            bill.at_risk += at_risk
 
     def may_retry(self, error: BaseException) -> bool:
         """Tell whether an error is that of an attempt, and of a kind and a pause to wait for."""

@@ -77,10 +77,13 @@ class Feed:
             handle = parse_handle(given)
         except InvalidHandleError as error:
             return Outcome(given, index, error=error)
-        if self._is_new(handle):
-            return Outcome(given, index, handle)
-        self.skipped += 1
-        return None
+        if self._seen is not None:
+            known = len(self._seen)
+            self._seen.add(hash(handle.lower()))
+            if len(self._seen) == known:
+                self.skipped += 1
+                return None
+        return Outcome(given, index, handle)
 
     async def _read(self, iterator: AsyncIterator[Any]) -> Any:
         async with self._turn:
@@ -89,10 +92,3 @@ class Feed:
             given = await anext(iterator, _END)
             self._is_over = given is _END
             return given
-
-    def _is_new(self, handle: str) -> bool:
-        if self._seen is None:
-            return True
-        known = len(self._seen)
-        self._seen.add(hash(handle.lower()))
-        return len(self._seen) > known

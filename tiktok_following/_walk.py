@@ -125,7 +125,6 @@ class Walker:
             except AnsweredCancellation as cancellation:
                 self._leave(way)
                 page, body = cancellation.answer
-            followed.add(cursor)
             self._note_page(way, page)
             is_kept = self._session is None or await self._store(way, page, body, self._session)
             if is_kept and (self.show is not None or not self._run.keep_accounts):
@@ -133,6 +132,7 @@ class Walker:
             if way.state in _ENDS:
                 return
             page.raise_for_status()
+            followed.add(cursor)
 
     def _is_at_limit(self, way: Way) -> bool:
         limit, max_pages = self._run.limit_per_handle, self._run.max_pages
