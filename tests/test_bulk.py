@@ -620,6 +620,20 @@ async def test_an_api_that_cannot_be_reached_at_the_start_ends_the_run_at_once()
     assert all(outcome.is_unfinished for outcome in outcomes.values())
 
 
+async def test_an_api_that_was_reached_only_before_the_run_ends_it_at_once(
+    make_client: MakeClient,
+) -> None:
+    retry = RetryPolicy(initial_backoff=0.001, max_backoff=0.002)
+    server = Sandbox()
+    await server.start()
+    client = make_client(base_url=server.base_url, retry=retry)
+    await client.following_page("nasa")
+    await server.close()
+    run = client.following_many(SHORT, concurrency=3)
+    await read(run)
+    assert (run.stopped_by, run.progress.failed) == ("no_progress", 0)
+
+
 async def test_an_outage_in_the_middle_is_sat_out_and_fails_no_handle(
     make_client: MakeClient,
 ) -> None:

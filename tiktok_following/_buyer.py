@@ -6,13 +6,13 @@ reach and a pause too long to wait for are the run's matter.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from ._config import Options, RunOptions
 from ._engine import Engine
 from ._errors import (
-    APIError,
     AuthenticationError,
     BudgetExceededError,
     ClientClosedError,
@@ -22,7 +22,6 @@ from ._errors import (
     NotFoundError,
     PermissionDeniedError,
     RequestTimeoutError,
-    ResponseDecodeError,
     RunStoppedError,
     TransportError,
 )
@@ -96,7 +95,8 @@ class Buyer:
         self._under_way = 0
         self._quiet_since = 0.0
         """Since when pages are asked for and nothing is answered."""
-        self._answered_at = float("-inf")
+        self._answered_before = engine.pages.answered_at
+        """When the client was answered last before this run."""
         self._failures = 0
         """Pages in a row that nothing was heard of, though they were sent."""
         self._failed_at = float("-inf")
@@ -122,9 +122,12 @@ class Buyer:
         self._begin()
         try:
             try:
-                return await self._buy(way, cursor)
+                bought = await self._ask(way, cursor)
             except (InsufficientCreditsError, TransportError) as error:
                 failed = error
+            else:
+                self._looks = 0
+                return bought
             return await self._wait_and_buy(failed, way, cursor, note)
         finally:
             self._under_way -= 1
@@ -138,7 +141,7 @@ class Buyer:
 
     def is_stalled(self, now: float) -> bool:
         """Tell whether pages are asked for, and none was answered for `stall_timeout` seconds."""
-        since = max(self._quiet_since, self._answered_at)
+        since = max(self._quiet_since, self._engine.pages.answered_at)
         return self._under_way > 0 and now - since >= self._run.stall_timeout
 
     def wake(self) -> None:
@@ -177,26 +180,16 @@ class Buyer:
                 await note(way)
                 await self._wait_for_credits()
             try:
-                return await self._buy(way, cursor)
+                return await self._ask(way, cursor)
             except (InsufficientCreditsError, TransportError) as error:
                 failed = error
 
-    async def _buy(self, way: Way, cursor: str | None) -> tuple[FollowingPage, bytes]:
-        try:
-            bought = await self._engine.buy(
-                way.handle, cursor, self._ledger, self._options, trim=self._run.trim, bill=way
-            )
-        except (APIError, ResponseDecodeError) as error:
-            if not is_refusal(error):
-                self._hear()
-            raise
-        self._hear()
-        self._looks = 0
-        return bought
-
-    def _hear(self) -> None:
-        """Note an answer; it may have come a while ago."""
-        self._answered_at = self._engine.pages.answered_at
+    def _ask(
+        self, way: Way, cursor: str | None
+    ) -> Coroutine[Any, Any, tuple[FollowingPage, bytes]]:
+        return self._engine.buy(
+            way.handle, cursor, self._ledger, self._options, trim=self._run.trim, bill=way
+        )
 
     def _is_outage(self, error: TransportError) -> bool:
         """Tell whether a page failed as nobody gets through, and not for itself.
@@ -206,13 +199,13 @@ class Buyer:
         connections break, all of them do at once, and what was answered before says nothing. Once
         the run is over nobody waits for anything, and what ended it may be such a failure.
         """
-        if isinstance(error, ConnectError) and self._answered_at == float("-inf"):
+        answered_at = self._engine.pages.answered_at
+        if isinstance(error, ConnectError) and answered_at == self._answered_before:
             self._end("no_progress", error)  # it never was there
         if self._ledger.stop is not None:
             return False
         if isinstance(error, ConnectError):
             return True
-        answered_at = self._engine.pages.answered_at
         if isinstance(error, RequestTimeoutError) and answered_at >= error.sent_at:
             return False  # others were heard meanwhile
         self._failures = 1 if answered_at > self._failed_at else self._failures + 1
@@ -223,16 +216,15 @@ class Buyer:
         self, way: Way, cursor: str | None, note: Note
     ) -> tuple[FollowingPage, bytes] | None:
         """Wait until anybody was answered; one page at a time tries, and gives what it gets."""
-        began, failures = self._answered_at, 2
+        pages = self._engine.pages
+        began, failures = pages.answered_at, 2
         async with self._probe:
-            while self._answered_at == began and self._ledger.stop is None:
+            while pages.answered_at == began and self._ledger.stop is None:
                 failures += 1
-                await self._engine.pages.back_off(
-                    self._ledger, self._options.retry.backoff(failures)
-                )
-                if self._answered_at == began:
+                await pages.back_off(self._ledger, self._options.retry.backoff(failures))
+                if pages.answered_at == began:
                     with suppress(TransportError):
-                        return await self._buy(way, cursor)
+                        return await self._ask(way, cursor)
                     await note(way)
         return None
 
