@@ -519,6 +519,9 @@ async def test_out_of_credits_can_be_waited_out(make_client: MakeClient, sandbox
         assert refused <= 4
         assert (run.progress.waits_for, run.progress.eta) == ("credits", None)
         sandbox.credits_left = 1_000
+        while run.progress.pages == 5:
+            outcomes.append(await anext(run))
+        assert run.progress.waits_for is None
         outcomes += [outcome async for outcome in run]
     assert run.stopped_by is None
     assert all(outcome.complete for outcome in outcomes)
@@ -743,6 +746,26 @@ async def test_an_answer_to_another_ends_an_outage_for_all(
         outcomes += [outcome async for outcome in run]
     assert {outcome.handle for outcome in outcomes if outcome.error} == {"short1", "short2"}
     assert run.stopped_by is None
+
+
+async def test_a_run_that_is_answered_again_waits_for_no_connection(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=5, max_backoff=5, max_attempts=1))
+    gate = Gate()
+    sandbox.script(faults.hold(gate), handle="nasa")
+    for handle in SHORT[:3]:
+        sandbox.script(faults.drop_before(), handle=handle)
+    async with client.following_many(["nasa", *SHORT[:3]]) as run:
+        first = asyncio.ensure_future(anext(run))
+        while run.progress.waits_for != "connection":
+            await asyncio.sleep(0.001)
+        gate.release()
+        while run.progress.pages == 0:
+            await asyncio.sleep(0.001)
+        assert run.progress.waits_for is None
+        run.stop()
+        assert (await first).handle in SHORT[:3]
 
 
 async def test_a_server_that_hangs_up_on_one_fails_that_one(
@@ -1173,6 +1196,27 @@ async def test_who_waits_for_room_with_a_whole_list_is_cancelled_without_harm(
     )
 
 
+async def test_who_waits_for_room_with_a_list_that_failed_tells_why(
+    client: FollowingClient, sandbox: Sandbox
+) -> None:
+    def lose(body: dict[str, Any]) -> dict[str, Any]:
+        body["data"]["page"] = {"nextCursor": None, "hasMore": True}
+        return body
+
+    sandbox.script_by(lambda _: faults.reshaped(lose))
+    outcomes: list[Outcome] = []
+    async with client.following_many(SHORT, concurrency=2) as run:
+        pages = run.pages(on_outcome=outcomes.append)
+        given = [await anext(pages)]
+        assert run._crew is not None
+        while len(run._crew.outbox._waiting) < 2:
+            await asyncio.sleep(0.001)
+        run._crew.abandon()
+        given += [page async for page in pages]
+    assert len(given) == run.progress.failed == sandbox.credits_charged
+    assert {type(outcome.error) for outcome in outcomes} == {PaginationError}
+
+
 async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: FollowingClient) -> None:
     turns = hold_turns(client)
     others = [thing for thing in gc.get_objects() if isinstance(thing, FollowingPage)]
@@ -1190,22 +1234,67 @@ async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: Followin
     assert {id(page) for page in pages} <= {id(page) for page in others}
 
 
-async def test_a_run_whose_tasks_are_all_cancelled_before_they_begin_ends(
-    client: FollowingClient, tmp_path: Path
+@pytest.mark.parametrize("whom", ["workers", "supervisor", "all but the consumer", "all"])
+@pytest.mark.parametrize("is_once", [True, False], ids=["once", "again and again"])
+async def test_a_run_whose_tasks_are_cancelled_before_they_begin_ends(
+    client: FollowingClient, tmp_path: Path, whom: str, *, is_once: bool
 ) -> None:
     path = tmp_path / "following.db"
     run = client.following_many(SHORT, store=path)
     before = asyncio.all_tasks()
     task = asyncio.ensure_future(read(run))
     await asyncio.sleep(0)
-    for one in asyncio.all_tasks() - before:
-        one.cancel()
+    assert run._crew is not None
+    workers, supervisor = set(run._crew._workers), run._crew._supervisor
+    chosen = {"workers": workers, "supervisor": {supervisor}, "all": {*workers, supervisor, task}}
+    spared = {task} if whom == "all but the consumer" else set[Any]()
     async with asyncio.timeout(5):
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert [outcome async for outcome in run] == []
+        for number in itertools.count():
+            for one in chosen.get(whom, asyncio.all_tasks() - before - spared):
+                one.cancel()
+            await asyncio.sleep(0)
+            if task.done() or (is_once and number == 0):
+                break
+        outcomes = await asyncio.gather(task, return_exceptions=True)
+        rest = [outcome async for outcome in run]
+    assert (type(outcomes[0]), rest) == (asyncio.CancelledError if whom == "all" else dict, [])
     assert (run.stopped_by, run.summary.is_over) == ("cancelled", True)
     assert len(await read(client.following_many(SHORT, store=path))) == len(SHORT)
+
+
+async def test_who_is_cancelled_again_and_again_lets_go_of_the_store(
+    make_client: MakeClient, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=5, max_backoff=5))
+    sandbox.credits_left = 1
+    path, before = tmp_path / "following.db", asyncio.all_tasks()
+    run = client.following_many(SHORT, store=path, on_insufficient_credits="wait")
+    task = asyncio.ensure_future(read(run))
+    while run.progress.waits_for is None:
+        await asyncio.sleep(0.001)
+    while not task.done():
+        for one in asyncio.all_tasks() - before:
+            one.cancel()
+        await asyncio.sleep(0)
+    assert (run.stopped_by, run.summary.is_over) == ("cancelled", True)
+    async with client.following_many([], store=path) as again:
+        assert again.previous_at_risk == 0
+
+
+async def test_answers_that_came_while_the_loop_stood_still_are_read_as_the_drain_ends() -> None:
+    with Sandbox(latency=0.02) as server:
+        async with FollowingClient(server.api_key, base_url=server.base_url) as client:
+            run = client.following_many(SHORT, drain_timeout=0.01, max_pages=1, concurrency=5)
+            async with run:
+                first = asyncio.ensure_future(anext(run))
+                while server.in_flight < 5:
+                    await asyncio.sleep(0.001)
+                run.stop()
+                while server.in_flight:
+                    time.sleep(0.01)  # noqa: ASYNC251 - a consumer that computes
+                outcomes = [await first, *[outcome async for outcome in run]]
+        assert sum(outcome.pages for outcome in outcomes) == server.credits_charged == 5
+        assert run.usage.credits_at_risk == 0
 
 
 async def test_an_answer_that_is_here_and_the_store_cannot_take_is_in_the_outcome(
@@ -1250,21 +1339,15 @@ async def test_who_cancels_again_and_again_waits_for_the_end_all_the_same(
 async def test_a_run_whose_supervisor_is_cancelled_ends_all_the_same(
     client: FollowingClient, sandbox: Sandbox
 ) -> None:
-    """As `asyncio.run` does with every task after a second Ctrl-C."""
+    """As those do who cancel all tasks but their own, which then is not cancelled either."""
     gate = Gate()
     sandbox.script(*[faults.hold(gate) for _ in range(2)])
-    run = client.following_many(SHORT, concurrency=2)
-
-    async def cancel_within() -> None:
-        async with run:
-            first = asyncio.ensure_future(anext(run))
-            await gate.reached(2)
-            assert run._crew is not None
-            run._crew._supervisor.cancel()
-            assert (await first).is_unfinished
-
-    with pytest.raises(asyncio.CancelledError):
-        await cancel_within()
+    async with client.following_many(SHORT, concurrency=2) as run:
+        first = asyncio.ensure_future(anext(run))
+        await gate.reached(2)
+        assert run._crew is not None
+        run._crew._supervisor.cancel()
+        assert (await first).is_unfinished
     gate.release()
     assert run.stopped_by == "cancelled"
     assert run.usage.credits_at_risk == 2

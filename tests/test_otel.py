@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeClient
+from held_turns import hold_turns, until_waiting
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -380,6 +381,20 @@ class BrokenTracers(AnyTracerProvider, Tracer):
 
     def start_as_current_span(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
+
+
+async def test_a_cancelled_page_whose_answer_is_here_is_a_cancelled_one(
+    traced: FollowingClient, traces: Traces
+) -> None:
+    turns = hold_turns(traced)
+    async with traced.following_many(["nasa"]) as run:
+        first = asyncio.ensure_future(anext(run))
+        await until_waiting(turns)
+        assert run._crew is not None
+        run._crew.abandon()
+        assert (await first).pages == 1
+    for span in (*traces.attempts, *traces.pages):
+        assert attributes(span)["error.type"] == "asyncio.exceptions.CancelledError"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])

@@ -694,6 +694,23 @@ def test_ctrl_c_while_a_run_is_entered_leaves_the_store_free(
         use()
 
 
+@pytest.mark.filterwarnings("ignore:coroutine")
+def test_ctrl_c_while_a_run_is_left_ends_it(client: FollowingClient) -> None:
+    def make() -> sync.FollowingRun:
+        run = client.following_many(["nasa", "some.1", "some.2"], concurrency=1).__enter__()
+        next(run)
+        return run
+
+    def leave() -> None:
+        run.__exit__(None, None, None)
+
+    run = make()
+    for was_interrupted in interrupt_at_each_step(leave):
+        assert (run.summary.is_over, run.progress.in_flight) == (True, 0)
+        if was_interrupted:
+            run = make()
+
+
 AT_ANY_STEP = """
     import sys
     from contextlib import suppress

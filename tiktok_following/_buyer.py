@@ -100,6 +100,8 @@ class Buyer:
         self._failures = 0
         """Pages in a row that nothing was heard of, though they were sent."""
         self._failed_at = float("-inf")
+        self._unanswered_since = float("-inf")
+        """When the last answer before the last outage came."""
         self._probe = asyncio.Lock()
         """Who has it tries whether an outage is over."""
         self._looks = 0
@@ -135,7 +137,8 @@ class Buyer:
     @property
     def waits_for(self) -> WaitsFor | None:
         """What must come before another page can be bought; `None` if nothing must."""
-        if self._probe.locked():
+        is_silent = self._engine.pages.answered_at == self._unanswered_since
+        if self._probe.locked() and is_silent:
             return "connection"
         return None if self._poller is None or self._poller.done() else "credits"
 
@@ -219,6 +222,7 @@ class Buyer:
         pages = self._engine.pages
         began, failures = pages.answered_at, 2
         async with self._probe:
+            self._unanswered_since = began
             while pages.answered_at == began and self._ledger.stop is None:
                 failures += 1
                 await pages.back_off(self._ledger, self._options.retry.backoff(failures))

@@ -1,6 +1,6 @@
 """One call on its way through all its attempts: what is known of it so far.
 
-The law: state alone; `_pipeline` moves it.
+The law: `_pipeline` moves it; it books what became of it, and waits for nothing.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 _TICK = 0.5
 """Seconds between two looks at how the run stands, at most."""
+_GRACE = 0.05
+"""Seconds after `drain_timeout` for answers that are here and not read yet."""
 _WINDOW = 2
 """How many outcomes, or pages, there may be for the consumer: this many times the concurrency."""
 
@@ -114,6 +116,7 @@ class Crew:
             self._workers = [asyncio.create_task(self._work()) for _ in range(size)]
         self._watch = watch
         self._supervisor = asyncio.create_task(self._supervise())
+        self._supervisor.add_done_callback(self._see_end)
 
     def end(self, reason: StoppedBy, cause: FollowingError | None = None) -> None:
         """Let nothing more be asked for, and what is under way land; the first reason counts."""
@@ -130,7 +133,11 @@ class Crew:
         for worker in self._idle:
             worker.cancel()
         loop = asyncio.get_running_loop()
-        self._drain_timer = loop.call_later(self._run.drain_timeout, self.abandon)
+        self._drain_timer = loop.call_later(self._run.drain_timeout, self._stop_draining)
+
+    def _stop_draining(self) -> None:
+        """Give up in a moment, when what came while the event loop stood still is read."""
+        self._drain_timer = asyncio.get_running_loop().call_later(_GRACE, self.abandon)
 
     def abandon(self) -> None:
         """Let nothing more land: what is under way is booked at risk."""
@@ -141,18 +148,26 @@ class Crew:
         """Wait, once begun, until nothing is left; cancelling this abandons what is under way."""
         is_cancelled = False
         while not self.is_over:
-            if self._supervisor.done():  # cancelled before it began, with all other tasks
-                self.end("cancelled")
-                self.abandon()
-                self._supervisor = asyncio.create_task(self._supervise())
             try:
-                await asyncio.shield(self._supervisor)
+                if self._supervisor.done():  # cancelled before it began, as a new task may be too
+                    await self._supervise()
+                else:
+                    await asyncio.wait((self._supervisor,))
             except asyncio.CancelledError:  # some cancel again and again until all is done
                 is_cancelled = True
                 self.abandon()
         if is_cancelled:
             raise asyncio.CancelledError
-        self._supervisor.result()
+        if not self._supervisor.cancelled():
+            self._supervisor.result()
+
+    def _see_end(self, _: object) -> None:
+        """Let who iterates hear of the end also when the supervisor was cancelled unbegun."""
+        if not self.is_over:
+            self.end("cancelled")
+            self.abandon()
+            gone = asyncio.gather(*self._workers, return_exceptions=True)
+            gone.add_done_callback(lambda _: self.outbox.close())
 
     async def _supervise(self) -> None:
         """Watch the workers until the last one is gone, then put everything away."""
@@ -165,8 +180,9 @@ class Crew:
                 self._watch()
         finally:
             if pending:  # this task itself was cancelled
-                self.end("cancelled")
                 self.abandon()
+            if pending or any(worker.cancelled() for worker in self._workers):
+                self.end("cancelled")
             try:
                 await asyncio.gather(*self._workers, return_exceptions=True)
             finally:
@@ -181,9 +197,11 @@ class Crew:
 
     async def _close(self) -> None:
         try:
-            await self.buyer.close()
-            if self._session is not None:
-                await self._close_store(self._session)
+            try:
+                await self.buyer.close()
+            finally:
+                if self._session is not None:
+                    await self._close_store(self._session)
         finally:
             if self._drain_timer is not None:
                 self._drain_timer.cancel()

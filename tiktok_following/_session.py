@@ -219,8 +219,16 @@ class StoreSession:
     async def close(self) -> None:
         """Commit what is under way, tidy the file and free the lock; again does nothing."""
         self._reader.close()
-        loop = asyncio.get_running_loop()
-        await asyncio.shield(loop.run_in_executor(None, self._writer.close))
+        loop, is_cancelled = asyncio.get_running_loop(), False
+        closing = loop.run_in_executor(None, self._writer.close)
+        while not closing.done():
+            try:
+                await asyncio.wait((closing,))
+            except asyncio.CancelledError:  # who is gone before it is done leaves the file locked
+                is_cancelled = True
+        closing.result()
+        if is_cancelled:
+            raise asyncio.CancelledError
 
 
 def open_store(

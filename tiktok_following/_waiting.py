@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 from ._bulk import FollowingRun as AsyncRun, OnOutcome
+from ._errors import FollowingError
 from ._handle_relay import HandleRelay
 from ._loop_thread import LoopThread
 from ._models import Account, Following, FollowingPage, Usage
@@ -138,7 +140,12 @@ class FollowingRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._thread.run(self._run.__aexit__(kind, error, traceback))
+        try:
+            self._thread.run(self._run.__aexit__(kind, error, traceback))
+        except BaseException as interruption:  # maybe before anything of that was begun
+            with suppress(FollowingError):
+                self._thread.run(self._run.__aexit__(type(interruption), interruption, None))
+            raise
 
     def __iter__(self) -> Self:
         return self

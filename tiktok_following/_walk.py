@@ -104,13 +104,14 @@ class Walker:
                 self._add_rows(way, page)
                 await self._hand_over(way, page)
                 await asyncio.sleep(0)  # a long list comes from the disk: let others run
-        way.is_recalling = False
         outcome.complete = state == "complete"
         if state == "failed":
             outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
         if state == "pending" and self._is_at_limit(way):  # there is nothing left to buy
-            outcome.from_store, way.state = True, "limited"
+            way.state = "limited"
             await self._note_end(way)
+            outcome.from_store = True
+        way.is_recalling = False
 
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
@@ -161,7 +162,10 @@ class Walker:
         """Give a page to the consumer, now or with the outcome."""
         if self.show is not None:
             way.outcome.accounts.clear()
-            await self.show(page)
+            try:
+                await self.show(page)
+            except asyncio.CancelledError:  # it was handed over, and waited for room
+                self._leave(way)
         elif not self._run.keep_accounts:
             way.outcome.accounts.clear()
 
@@ -238,12 +242,11 @@ class Walker:
         """Note, without waiting, that a lookup was cancelled: what was sent is at risk."""
         self._end("cancelled", None)
         outcome, stop = way.outcome, self._ledger.stop
-        if way.state == "pending" or way.is_recalling:
-            outcome.is_unfinished = True
-            outcome.error = copy(stop)
-            if isinstance(stop, RequestError):  # it speaks of the page that ended the run
-                changes = {"handle": outcome.handle, "cursor": outcome.next_cursor, "attempts": 0}
-                outcome.error = stop.replace(**changes, may_be_charged=way.at_risk > 0)
+        outcome.is_unfinished = True
+        outcome.error = copy(stop)
+        if isinstance(stop, RequestError):  # it speaks of the page that ended the run
+            changes = {"handle": outcome.handle, "cursor": outcome.next_cursor, "attempts": 0}
+            outcome.error = stop.replace(**changes, may_be_charged=way.at_risk > 0)
         if not way.is_recalling:
             with suppress(StoreError):
                 self._note_end(way).cancel()

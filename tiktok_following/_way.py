@@ -1,6 +1,6 @@
 """How far one handle of a run has come, and what it cost.
 
-The law: state alone; `_walk` moves it.
+The law: state alone; `_walk` moves it, and its calls what it cost.
 """
 
 from __future__ import annotations
