@@ -558,6 +558,33 @@ async def test_a_full_disk_ends_the_run_and_what_is_paid_is_handed_over(
     assert rows == truth(sandbox, "large.profile")
 
 
+def remove(path: Path, *, is_replaced: bool) -> None:
+    path.unlink()
+    if is_replaced:
+        path.write_bytes(b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be removed")
+@pytest.mark.parametrize("ending", ["", ".lock"], ids=["file", "lock"])
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_a_store_that_is_removed_ends_the_run_and_what_is_paid_then_is_handed_over(
+    client: FollowingClient, sandbox: Sandbox, path: Path, ending: str, *, is_replaced: bool
+) -> None:
+    given = ["some.page", *SHORT]
+    run = client.following_many(given, store=path, concurrency=1, keep_accounts=False)
+    async with run:
+        first = await anext(run)
+        bought = len(sandbox.charges)
+        remove(Path(f"{path}{ending}"), is_replaced=is_replaced)
+        outcomes = [first, *[outcome async for outcome in run]]
+    assert run.stopped_by == "store"
+    assert "was removed or replaced" in str(run.summary.error)
+    assert len(sandbox.charges) <= bought + 2
+    rows = sum(len(outcome.accounts) for outcome in outcomes)
+    after = [truth(sandbox, charge.handle) for charge in sandbox.charges[bought:]]
+    assert rows >= len(after[-1]) > 0
+
+
 async def test_a_disk_that_refuses_the_last_word_is_heard_of(
     client: FollowingClient, path: Path
 ) -> None:

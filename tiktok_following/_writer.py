@@ -112,8 +112,9 @@ class StoreLock(ProcessBound):
 class StoreWriter(ProcessBound):
     """Everything that is written goes through one thread, in groups that commit together.
 
-    Once the disk refused, nothing more is tried: every job of that group, and every later one,
-    fails with `StoreWriteError`. A job that raises something of its own fails alone.
+    Once the disk refused, or the file or its lock was removed, nothing more is tried: every job of
+    that group, and every later one, fails with `StoreWriteError`. A job that raises something of
+    its own fails alone.
 
     Its thread is a daemon: without `close` it does not keep the process alive, and what was not
     acknowledged by then may be lost.
@@ -137,6 +138,7 @@ class StoreWriter(ProcessBound):
         except BaseException:
             self._lock.release()
             raise
+        self._files = {file: _identify(file) for file in (path, Path(f"{path}.lock"))}
         self._changed = threading.Condition()
         self._waiting: list[_Job[Any]] = []
         self._is_closed = False
@@ -210,6 +212,7 @@ class StoreWriter(ProcessBound):
             for job in group:
                 job.result = job.work(self._connection)
             self._connection.execute("COMMIT")
+            self._check_files()
         except sqlite3.Error as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - whatever it is, its waiter must hear of it
@@ -219,6 +222,19 @@ class StoreWriter(ProcessBound):
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
             self._connection.execute("ROLLBACK")
         return [job for job in group if job.error is None]
+
+    def _check_files(self) -> None:
+        """See that what was committed can be found: a file that was removed takes it all."""
+        if any(_identify(path) != identity for path, identity in self._files.items()):
+            raise sqlite3.OperationalError("its file, or its lock, was removed or replaced")
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _tell(group: list[_Job[Any]]) -> None:
