@@ -441,6 +441,7 @@ async def test_a_run_gives_outcomes_or_pages_and_is_entered_first(client: Follow
         {"drain_timeout": -1},
         {"on_insufficient_credits": "beg"},
         {"store": "a.db", "dedupe": False},
+        {"store": True},
         {"handles": "nasa"},
     ],
     ids=str,

@@ -71,7 +71,7 @@ async def test_a_passage_runs(
         running = FunctionType(code, names)()
         if running is not None:  # a passage that awaits something
             await asyncio.wait_for(running, 30)
-    assert api.requests
+    assert names.get("sandbox", api).requests
 
 
 @pytest.mark.parametrize("text", [text for language, text in BLOCKS if language == "py"])

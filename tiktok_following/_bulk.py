@@ -54,6 +54,8 @@ class FollowingRun:
     ) -> None:
         if isinstance(handles, (str, bytes)):
             raise ConfigurationError("handles are many: a list of texts, not one text")
+        if not isinstance(store, str | PathLike | None):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise ConfigurationError(f"store is a path, not {type(store).__name__}")
         if store is not None and not run.dedupe:
             raise ConfigurationError("a store holds each handle once, dedupe=False cannot be")
         check_callback("on_progress", on_progress)
