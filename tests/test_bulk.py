@@ -1177,34 +1177,15 @@ async def test_pages_that_wait_for_the_disk_are_given_whoever_cancels_how_often(
     assert sandbox.credits_charged == 20
 
 
-async def test_who_waits_for_room_with_a_whole_list_is_cancelled_without_harm(
-    client: FollowingClient, sandbox: Sandbox
-) -> None:
-    outcomes: list[Outcome] = []
-    async with client.following_many(SHORT, concurrency=2) as run:
-        pages = run.pages(on_outcome=outcomes.append)
-        given = [await anext(pages)]
-        assert run._crew is not None
-        while len(run._crew.outbox._waiting) < 2:
-            await asyncio.sleep(0.001)
-        for task in asyncio.all_tasks():  # as `asyncio.run` does
-            if task in run._crew._workers:
-                task.cancel()
-        given += [page async for page in pages]
-    assert len(given) == run.progress.pages == sandbox.credits_charged
-    assert [(outcome.complete, outcome.error) for outcome in outcomes] == [(True, None)] * len(
-        given
-    )
-
-
-async def test_who_waits_for_room_with_a_list_that_failed_tells_why(
-    client: FollowingClient, sandbox: Sandbox
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_who_waits_for_room_at_the_end_of_a_list_is_cancelled_and_tells_that_end(
+    client: FollowingClient, sandbox: Sandbox, *, is_whole: bool
 ) -> None:
     def lose(body: dict[str, Any]) -> dict[str, Any]:
         body["data"]["page"] = {"nextCursor": None, "hasMore": True}
         return body
 
-    sandbox.script_by(lambda _: faults.reshaped(lose))
+    sandbox.script_by(lambda _: None if is_whole else faults.reshaped(lose))
     outcomes: list[Outcome] = []
     async with client.following_many(SHORT, concurrency=2) as run:
         pages = run.pages(on_outcome=outcomes.append)
@@ -1212,10 +1193,11 @@ async def test_who_waits_for_room_with_a_list_that_failed_tells_why(
         assert run._crew is not None
         while len(run._crew.outbox._waiting) < 2:
             await asyncio.sleep(0.001)
-        run._crew.abandon()
+        run._crew.abandon()  # as `asyncio.run` cancels all tasks
         given += [page async for page in pages]
-    assert len(given) == run.progress.failed == sandbox.credits_charged
-    assert {type(outcome.error) for outcome in outcomes} == {PaginationError}
+    assert len(outcomes) == len(given) == run.progress.pages == sandbox.credits_charged
+    ends = {(outcome.complete, type(outcome.error)) for outcome in outcomes}
+    assert ends == {(True, type(None)) if is_whole else (False, PaginationError)}
 
 
 async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: FollowingClient) -> None:
