@@ -564,7 +564,6 @@ def remove(path: Path, *, is_replaced: bool) -> None:
         path.write_bytes(b"")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be removed")
 @pytest.mark.parametrize("ending", ["", ".lock"], ids=["file", "lock"])
 @pytest.mark.parametrize("is_replaced", [True, False])
 async def test_a_store_that_is_removed_ends_the_run_and_what_is_paid_then_is_handed_over(
