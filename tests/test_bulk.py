@@ -1265,16 +1265,19 @@ async def test_who_is_cancelled_again_and_again_lets_go_of_the_store(
 
 
 async def test_answers_that_came_while_the_loop_stood_still_are_read_as_the_drain_ends() -> None:
-    with Sandbox(latency=0.02) as server:
+    gate = Gate()
+    with Sandbox() as server:
+        server.script(*[faults.hold(gate) for _ in range(5)])
         async with FollowingClient(server.api_key, base_url=server.base_url) as client:
             run = client.following_many(SHORT, drain_timeout=0.01, max_pages=1, concurrency=5)
             async with run:
                 first = asyncio.ensure_future(anext(run))
-                while server.in_flight < 5:
-                    await asyncio.sleep(0.001)
+                await gate.reached(5)
                 run.stop()
+                gate.release()
+                time.sleep(0.02)  # noqa: ASYNC251 - a consumer that computes
                 while server.in_flight:
-                    time.sleep(0.01)  # noqa: ASYNC251 - a consumer that computes
+                    time.sleep(0.001)  # noqa: ASYNC251
                 outcomes = [await first, *[outcome async for outcome in run]]
         assert sum(outcome.pages for outcome in outcomes) == server.credits_charged == 5
         assert run.usage.credits_at_risk == 0

@@ -76,8 +76,9 @@ class StoreLock(ProcessBound):
 
     def __init__(self, path: Path, name: str) -> None:
         self._is_released = False
+        self.path = Path(f"{path}.lock")
         try:
-            self._descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise _make_write_error(name, error) from error
         super().__init__()
@@ -138,7 +139,7 @@ class StoreWriter(ProcessBound):
         except BaseException:
             self._lock.release()
             raise
-        self._files = {file: _identify(file) for file in (path, Path(f"{path}.lock"))}
+        self._files = {file: _identify(file) for file in (path, self._lock.path)}
         self._changed = threading.Condition()
         self._waiting: list[_Job[Any]] = []
         self._is_closed = False
