@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 import sqlite3
+import sys
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -373,7 +374,7 @@ async def test_leaving_pages_does_not_wait_for_room_that_nobody_makes(
 ) -> None:
     gate = Gate()
     script_later(sandbox, 3, faults.hold(gate))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         async with client.following_many(["large.profile"], concurrency=1) as run:
             await anext(run.pages())
             await gate.reached()
@@ -553,7 +554,7 @@ async def test_a_balance_that_is_refused_ends_the_wait_for_credits(
     sandbox.credits_left = 0
     sandbox.script(faults.status(400), faults.status(status), route="balance")
     run = client.following_many(SHORT, on_insufficient_credits="wait")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await read(run)
     assert run.stopped_by == reason
 
@@ -920,7 +921,7 @@ async def test_a_stop_does_not_wait_for_a_slow_input(client: FollowingClient) ->
     async with client.following_many(handles(), concurrency=2) as run:
         assert (await anext(run)).complete
         run.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             assert [outcome async for outcome in run] == []
 
 
@@ -935,7 +936,7 @@ async def test_a_stop_does_not_wait_for_pauses_and_backoffs(
         while client.throttle.paused_for == 0 or sandbox.in_flight:
             await asyncio.sleep(0.001)
         run.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             outcomes = [await first, *[outcome async for outcome in run]]
     assert {outcome.handle for outcome in outcomes if outcome.is_unfinished} >= {
         "short0",
@@ -1046,7 +1047,7 @@ async def leave_at_once(run: FollowingRun, task: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await task
 
 
@@ -1217,6 +1218,16 @@ async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: Followin
     assert {id(page) for page in pages} <= {id(page) for page in others}
 
 
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Let a thread go on beside a loop that never rests; it would wait 5 ms at each statement."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("eager_threads")
 @pytest.mark.parametrize("whom", ["workers", "supervisor", "all but the consumer", "all"])
 @pytest.mark.parametrize("is_once", [True, False], ids=["once", "again and again"])
 async def test_a_run_whose_tasks_are_cancelled_before_they_begin_ends(
@@ -1231,7 +1242,7 @@ async def test_a_run_whose_tasks_are_cancelled_before_they_begin_ends(
     workers, supervisor = set(run._crew._workers), run._crew._supervisor
     chosen = {"workers": workers, "supervisor": {supervisor}, "all": {*workers, supervisor, task}}
     spared = {task} if whom == "all but the consumer" else set[Any]()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         for number in itertools.count():
             for one in chosen.get(whom, asyncio.all_tasks() - before - spared):
                 one.cancel()
@@ -1245,6 +1256,7 @@ async def test_a_run_whose_tasks_are_cancelled_before_they_begin_ends(
     assert len(await read(client.following_many(SHORT, store=path))) == len(SHORT)
 
 
+@pytest.mark.usefixtures("eager_threads")
 async def test_who_is_cancelled_again_and_again_lets_go_of_the_store(
     make_client: MakeClient, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -1420,7 +1432,7 @@ async def test_an_input_whose_wait_is_cancelled_is_no_complete_run(
 
 
 async def test_an_input_of_duplicates_alone_can_be_stopped(client: FollowingClient) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         async with client.following_many(itertools.repeat("short1")) as run:
             assert (await anext(run)).complete
             run.stop()

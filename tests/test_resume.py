@@ -415,7 +415,7 @@ async def test_a_list_that_was_being_read_from_the_store_is_unfinished(
         run._crew._supervisor.cancel()
     else:
         run.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         outcome = await first
         with suppress(asyncio.CancelledError):
             await run.__aexit__(None, None, None)
@@ -433,7 +433,7 @@ async def test_leaving_pages_that_come_from_the_store_is_quick(
 ) -> None:
     await read(client.following_many(["large.profile"], store=path))
     outcomes: list[Outcome] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         async with client.following_many(["large.profile"], store=path, concurrency=1) as run:
             async for _ in run.pages(on_outcome=outcomes.append):
                 break
