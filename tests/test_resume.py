@@ -558,6 +558,30 @@ async def test_a_full_disk_ends_the_run_and_what_is_paid_is_handed_over(
     assert rows == truth(sandbox, "large.profile")
 
 
+async def test_the_end_that_a_full_disk_made_is_in_the_books(
+    client: FollowingClient, path: Path
+) -> None:
+    run = client.following_many(["large.profile", *SHORT], store=path, concurrency=3)
+    async with run:
+        await anext(run)
+        assert run._crew is not None
+        assert run._crew._session is not None
+        await run._crew._session._writer.commit(fill)
+        rest = [outcome async for outcome in run]
+    assert any(isinstance(outcome.error, StoreWriteError) for outcome in rest)
+    with FollowingStore(path) as store:
+        (ended,) = store.runs()
+    assert (ended.stopped_by, ended.ended_at is None) == ("store", False)
+    assert ended.credits_charged == run.usage.credits_charged
+    async with client.following_many([], store=path) as again:
+        assert again.previous_at_risk == 0
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """Let the store grow no more: SQLite then says that the disk is full."""
+    connection.execute("PRAGMA max_page_count = 1")
+
+
 def remove(path: Path, *, is_replaced: bool) -> None:
     path.unlink()
     if is_replaced:

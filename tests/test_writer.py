@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tiktok_following import StoreError, StoreLockedError, StoreWriteError, _writer
+from tiktok_following import StoreError, StoreLockedError, StoreWriteError, _lock
 from tiktok_following._writer import StoreWriter
 
 MakeWriter = Callable[..., StoreWriter]
@@ -169,8 +169,35 @@ async def test_a_full_disk_is_told_to_every_waiter_and_what_was_committed_stays(
     for _ in range(2):
         with pytest.raises(StoreWriteError, match="disk is full"):
             await writer.commit(add(4))
+    assert await writer.commit(add(5), is_last=True) == 5
     writer.close()
-    assert read_numbers(path) == [1]
+    assert read_numbers(path) == [1, 5]
+
+
+async def test_room_is_kept_for_the_last_job(make_writer: MakeWriter, path: Path) -> None:
+    writer = make_writer()
+    kept = len(read_lock(path))
+    assert kept > 65_536
+    with pytest.raises(StoreLockedError):
+        make_writer()
+    assert len(read_lock(path)) == kept
+    rooms: list[int] = []
+
+    def refuse(_: object) -> None:
+        rooms.append(len(read_lock(path)))
+        raise sqlite3.OperationalError("disk is full")
+
+    with pytest.raises(StoreWriteError, match="disk is full"):
+        await writer.commit(refuse, is_last=True)
+    pid = f"{os.getpid()}\n"
+    assert rooms == [kept, len(pid)]
+    writer.close()
+    make_writer().close()
+    assert read_lock(path) == pid
+
+
+def read_lock(path: Path) -> str:
+    return Path(f"{path}.lock").read_text()
 
 
 async def test_closing_commits_what_is_queued(make_writer: MakeWriter, path: Path) -> None:
@@ -252,7 +279,7 @@ def test_a_lock_whose_holder_is_unknown_holds_too(make_writer: MakeWriter, path:
     make_writer().close()
     with Path(f"{path}.lock").open("r+b") as file:
         file.truncate()
-        _writer._lock(file.fileno())
+        _lock._lock(file.fileno())
         with pytest.raises(StoreLockedError, match="another process is writing"):
             make_writer()
     make_writer()
@@ -264,7 +291,7 @@ def test_a_file_system_without_locks_is_told(
     def refuse(_: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(_writer, "_lock", refuse)
+    monkeypatch.setattr(_lock, "_lock", refuse)
     with pytest.raises(StoreWriteError, match="No locks available"):
         make_writer()
 

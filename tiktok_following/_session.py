@@ -214,7 +214,7 @@ class StoreSession:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(_FINISH, ended)
 
-        await self._writer.commit(work)
+        await self._writer.commit(work, is_last=True)
 
     async def close(self) -> None:
         """Commit what is under way, tidy the file and free the lock; again does nothing."""

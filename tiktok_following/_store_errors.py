@@ -54,3 +54,11 @@ class ExportError(FollowingError):
 
     def __str__(self) -> str:
         return f"{self.message} (file {self.path!r})"
+
+
+def make_write_error(name: str, cause: Exception | None) -> StoreWriteError:
+    """Tell why the store called `name` cannot be written."""
+    reason = cause.strerror if isinstance(cause, OSError) else cause
+    error = StoreWriteError(f"the store cannot be written: {reason}", path=name)
+    error.__cause__ = cause
+    return error

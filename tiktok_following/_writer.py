@@ -1,15 +1,12 @@
 """One thread that writes: whatever queued while the last commit ran goes into the next.
 
-The law: a job is done when it is on the disk, not before, and one process at a time writes. The
-lock is a file beside the store: opening and closing the store's own file would drop the locks that
-SQLite holds on it.
+The law: a job is done when it is on the disk, not before, and one process at a time writes.
 """
 
 import asyncio
 import contextlib
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,32 +15,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ._forks import ProcessBound
-from ._store_errors import StoreError, StoreLockedError, StoreWriteError
-
-if sys.platform == "win32":  # pragma: no cover - the tests run where fcntl is
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # what is locked cannot be read: not the pid
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError from error
-
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, 1 << 30, os.SEEK_SET)
-        with contextlib.suppress(OSError):  # it was not ours
-            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child just forked off has it open as well
-
+from ._lock import StoreLock
+from ._store_errors import StoreError, make_write_error
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -58,64 +31,17 @@ CACHE_SIZE = 16_000
 class _Job(Generic[T]):
     work: Work[T]
     future: asyncio.Future[T]
+    is_last: bool
     result: T | None = None
     error: Exception | None = None
-
-
-class StoreLock(ProcessBound):
-    """The right to write to a store; the system takes it back from a process that died.
-
-    Args:
-        path: The store. The lock is `path` with ``.lock`` after it; that file stays.
-        name: How errors call the store.
-
-    Raises:
-        StoreLockedError: Somebody has it.
-        StoreWriteError: The lock cannot be written.
-    """
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._is_released = False
-        self.path = Path(f"{path}.lock")
-        try:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise _make_write_error(name, error) from error
-        super().__init__()
-        try:
-            _lock(self._descriptor)
-        except BlockingIOError as error:
-            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
-            self.release()
-            by = f"process {holder}" if holder.isdecimal() else "another process"
-            raise StoreLockedError(f"{by} is writing to this store", path=name) from error
-        except OSError as error:
-            self.release()
-            raise _make_write_error(name, error) from error
-        with contextlib.suppress(OSError):  # a full disk: the number is for an error's text alone
-            os.ftruncate(self._descriptor, 0)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            os.write(self._descriptor, b"%d\n" % os.getpid())
-
-    def become_copy(self) -> None:
-        """Let go of what a forked process inherited: it would keep the lock when its owner died."""
-        super().become_copy()
-        if not self._is_released:
-            os.close(self._descriptor)
-
-    def release(self) -> None:
-        """Give it back."""
-        self._is_released = True
-        _unlock(self._descriptor)
-        os.close(self._descriptor)
 
 
 class StoreWriter(ProcessBound):
     """Everything that is written goes through one thread, in groups that commit together.
 
     Once the disk refused, or the file or its lock was removed, nothing more is tried: every job of
-    that group, and every later one, fails with `StoreWriteError`. A job that raises something of
-    its own fails alone.
+    that group, and every later one, fails with `StoreWriteError`; only the last job is tried again,
+    with some room that was kept for it. A job that raises something of its own fails alone.
 
     Its thread is a daemon: without `close` it does not keep the process alive, and what was not
     acknowledged by then may be lost.
@@ -147,17 +73,21 @@ class StoreWriter(ProcessBound):
         self._thread = threading.Thread(target=self._run, name="following-store", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work[T]) -> asyncio.Future[T]:
+    def submit(self, work: Work[T], *, is_last: bool = False) -> asyncio.Future[T]:
         """Queue a job; its future is done when it is committed.
 
         Call it on one event loop only. Cancelling the future does not undo the job.
+
+        Args:
+            work: The job.
+            is_last: Whether no other follows it but `close`.
 
         Raises:
             StoreError: The writer is closed.
             WrongProcessError: Its thread is in the process that this one was forked off.
         """
         self.check_process("store")
-        job = _Job(work, asyncio.get_running_loop().create_future())
+        job = _Job(work, asyncio.get_running_loop().create_future(), is_last)
         with self._changed:
             if self._is_closed:
                 raise StoreError("the store is closed", path=self._name)
@@ -165,14 +95,14 @@ class StoreWriter(ProcessBound):
             self._changed.notify()
         return job.future
 
-    async def commit(self, work: Work[T]) -> T:
+    async def commit(self, work: Work[T], *, is_last: bool = False) -> T:
         """Do a job and wait until it is on the disk; a caller who is cancelled does not undo it.
 
         Raises:
             StoreWriteError: The disk refused.
             StoreError: The writer is closed.
         """
-        return await self.submit(work)
+        return await self.submit(work, is_last=is_last)
 
     def close(self) -> None:
         """Commit what is queued, tidy the file and free the lock; again does nothing."""
@@ -200,10 +130,19 @@ class StoreWriter(ProcessBound):
 
     def _write(self, group: list[_Job[Any]]) -> None:
         """Commit a group, without the jobs that fail by themselves."""
+        group = self._try_all(group)
+        if group and group[-1].is_last:
+            self._lock.drop_ballast()
+            self._failure = None
+            group = self._try_all(group)
+        for job in group:
+            job.error = make_write_error(self._name, self._failure)
+
+    def _try_all(self, group: list[_Job[Any]]) -> list[_Job[Any]]:
+        """Commit a group unless the disk refused; return what it refused."""
         while group and self._failure is None:
             group = self._try(group)
-        for job in group:
-            job.error = _make_write_error(self._name, self._failure)
+        return group
 
     def _try(self, group: list[_Job[Any]]) -> list[_Job[Any]]:
         """Commit a group, or roll it back and return what is left to do of it."""
@@ -266,12 +205,5 @@ def _open(path: Path, name: str, prepare: Work[None]) -> sqlite3.Connection:
             connection.close()
             raise
     except (OSError, sqlite3.Error) as error:
-        raise _make_write_error(name, error) from error
+        raise make_write_error(name, error) from error
     return connection
-
-
-def _make_write_error(name: str, cause: OSError | sqlite3.Error | None) -> StoreWriteError:
-    reason = cause.strerror if isinstance(cause, OSError) else cause
-    error = StoreWriteError(f"the store cannot be written: {reason}", path=name)
-    error.__cause__ = cause
-    return error
