@@ -433,7 +433,7 @@ def test_a_base_url_that_would_give_the_key_away_is_a_usage_error(
     monkeypatch.setenv("SOCIALFETCH_BASE_URL", "http://api.example.com")
     result = run("list", "nasa")
     assert result.code == 2
-    assert "plain text" in result.err
+    assert result.err.startswith("SOCIALFETCH_BASE_URL 'http://api.example.com' would send")
     assert server.api_key not in result.err
 
 

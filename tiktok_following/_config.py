@@ -78,36 +78,36 @@ def parse_api_key(given: ApiKey | None, environment: ApiKey) -> ApiKey:
     return key
 
 
-def parse_base_url(text: str) -> str:
-    """Check where requests go, and drop a trailing slash.
+def parse_base_url(text: str, name: str = "base_url") -> str:
+    """Check where requests go, and drop a trailing slash; errors call it `name`.
 
     Raises:
         ConfigurationError: It is no http(s) URL, has a query, fragment or user, or would send the
             key in plain text to another machine.
     """
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
-        raise ConfigurationError(f"base_url is text, not {type(text).__name__}")
+        raise ConfigurationError(f"{name} is text, not {type(text).__name__}")
     text = text.strip()
     if "@" in text:  # with a / in the password no parser finds it, to hide it
-        raise ConfigurationError("base_url takes no user, query or fragment, and no @")
+        raise ConfigurationError(f"{name} takes no user, query or fragment, and no @")
     if not text.isprintable() or {" ", "\\"} & set(text):
         raise ConfigurationError(
-            f"base_url {text!a} has white space, control characters or a backslash inside"
+            f"{name} {text!a} has white space, control characters or a backslash inside"
         )
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
         (host or "").encode("idna")  # as it is when its address is looked up
     except ValueError as error:
-        raise ConfigurationError(f"base_url {text!r} is not a URL: {error}") from None
+        raise ConfigurationError(f"{name} {text!r} is not a URL: {error}") from None
     if parts.query or parts.fragment:
-        raise ConfigurationError("base_url takes no user, query or fragment")
+        raise ConfigurationError(f"{name} takes no user, query or fragment")
     if parts.scheme not in {"http", "https"} or not host:
         # Not shown: in a swap of the two variables it is the key.
-        raise ConfigurationError(f"base_url is not a URL like {DEFAULT_BASE_URL}")
+        raise ConfigurationError(f"{name} is not a URL like {DEFAULT_BASE_URL}")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"base_url {text!r} would send the API key in plain text: use https "
+            f"{name} {text!r} would send the API key in plain text: use https "
             "(plain http is for this machine alone)"
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"

@@ -78,7 +78,7 @@ def examine_address() -> Finding:
     """Look where requests would go."""
     given = os.environ.get(BASE_URL_VARIABLE)
     try:
-        url = parse_base_url(given or DEFAULT_BASE_URL)
+        url = parse_base_url(given or DEFAULT_BASE_URL, BASE_URL_VARIABLE)
     except ConfigurationError as error:
         return object_for("address", error, f"mend or unset {BASE_URL_VARIABLE}")
     return approve("address", f"{url} from {BASE_URL_VARIABLE}" if given else url)
