@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import importlib.metadata
 import platform
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -36,6 +38,8 @@ QUICK = Effort(rounds=5, seconds=0.2, most=2.0)
 LIBRARIES = ("aiohttp", "orjson", "attrs", "cattrs", "httpx", "httpx2", "openai", "uvloop")
 SHORT = ("bare aiohttp + orjson", "following_page", "following_many")
 """What is measured on each axis."""
+
+MakeLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def find_contenders() -> list[Contender]:
@@ -77,9 +81,17 @@ def print_comparison(
         print(f"{format_side(side, sides[0])}{cell:>9}", flush=True)
 
 
-def print_axes(contenders: list[Contender], target: Target, served: Served, effort: Effort) -> None:
+def print_short(
+    name: str, target: Target, effort: Effort, make_loop: MakeLoop | None = None
+) -> None:
+    """Print the yardstick and us, for one axis."""
+    contenders = [contender for contender in (*OTHERS, *OURS) if contender.name in SHORT]
+    sides = run_measure(contenders, target, effort, make_loop)
+    print(f"{name}:", *(format_side(side, sides[0]) for side in sides), sep="\n", flush=True)
+
+
+def print_axes(target: Target, served: Served, effort: Effort) -> None:
     """Print what one change at a time makes of it, for the yardstick and for us."""
-    contenders = [contender for contender in contenders if contender.name in SHORT]
     axes = {"as above": target, "a session of one's own": attrs.evolve(target, has_session=True)}
     if served.gzip_url:
         axes["gzip"] = attrs.evolve(target, url=served.gzip_url)
@@ -89,15 +101,20 @@ def print_axes(contenders: list[Contender], target: Target, served: Served, effo
         )
     print(f"\none change at a time, {target.concurrency} pages in flight\n{HEADING}")
     for name, changed in axes.items():
-        sides = run_measure(contenders, changed, effort)
-        print(f"{name}:", *(format_side(side, sides[0]) for side in sides), sep="\n", flush=True)
+        print_short(name, changed, effort)
     try:
         import uvloop
     except ImportError:
         print("uvloop is not installed")
         return
-    sides = run_measure(contenders, target, effort, uvloop.new_event_loop)
-    print("uvloop:", *(format_side(side, sides[0]) for side in sides), sep="\n", flush=True)
+    print_short("uvloop", target, effort, uvloop.new_event_loop)
+
+
+def print_python(python: str, target: Target, effort: Effort) -> None:
+    """Print what another interpreter makes of it, on the same core."""
+    words = [target.url, str(target.concurrency), str(target.folder)]
+    quick = ["--quick"] if effort is QUICK else []
+    subprocess.run([python, __file__, *quick, "--short", *words], check=True)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -107,7 +124,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="parts of names; the yardstick always runs")
     parser.add_argument("--concurrency", nargs="*", type=int)
     parser.add_argument("--no-axes", action="store_true", help="leave out gzip, TLS and uvloop")
+    parser.add_argument(
+        "--python", nargs="*", default=[], help="other interpreters that have the package"
+    )
     parser.add_argument("--weigh", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--short", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -120,11 +141,16 @@ def main() -> None:
         asyncio.run(read_alone(one, Target(url, int(concurrency), Path(folder))))
         print(f"{read_peak():.0f}")
         return
+    effort = QUICK if given.quick else WHOLE
+    if given.short:
+        url, concurrency, folder = given.short
+        name = f"Python {platform.python_version()}"
+        print_short(name, Target(url, int(concurrency), Path(folder)), effort)
+        return
     contenders = find_contenders()
     if given.only:
         keep = [one for one in contenders[1:] if any(part in one.name for part in given.only)]
         contenders = [contenders[0], *keep]
-    effort = QUICK if given.quick else WHOLE
     concurrencies = given.concurrency or CONCURRENCIES[: 1 if given.quick else None]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as served:
@@ -132,9 +158,11 @@ def main() -> None:
         for number, concurrency in enumerate(concurrencies):
             target = Target(served.url, concurrency, Path(folder))
             print_comparison(contenders, target, effort, has_weights=number == 0)
+        target = Target(served.url, concurrencies[0], Path(folder))
         if not given.no_axes:
-            target = Target(served.url, concurrencies[0], Path(folder))
-            print_axes(contenders, target, served, effort)
+            print_axes(target, served, effort)
+        for python in given.python:
+            print_python(python, target, effort)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
