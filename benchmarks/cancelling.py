@@ -58,7 +58,7 @@ POINTS = {
     "send": ELSEWHERE,
     "__call__": FOR_A_TURN,
     "connect": "connecting",
-    "commit_page": "committing",
+    "_store": "committing",
     "claim": "claiming",
 }
 """Where a task can be, by the innermost coroutine that says so."""

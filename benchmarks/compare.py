@@ -82,15 +82,18 @@ def print_comparison(
 
 
 def print_short(
-    name: str, target: Target, effort: Effort, make_loop: MakeLoop | None = None
+    name: str,
+    contenders: list[Contender],
+    target: Target,
+    effort: Effort,
+    make_loop: MakeLoop | None = None,
 ) -> None:
     """Print the yardstick and us, for one axis."""
-    contenders = [contender for contender in (*OTHERS, *OURS) if contender.name in SHORT]
     sides = run_measure(contenders, target, effort, make_loop)
     print(f"{name}:", *(format_side(side, sides[0]) for side in sides), sep="\n", flush=True)
 
 
-def print_axes(target: Target, served: Served, effort: Effort) -> None:
+def print_axes(contenders: list[Contender], target: Target, served: Served, effort: Effort) -> None:
     """Print what one change at a time makes of it, for the yardstick and for us."""
     axes = {"as above": target, "a session of one's own": attrs.evolve(target, has_session=True)}
     if served.gzip_url:
@@ -99,22 +102,24 @@ def print_axes(target: Target, served: Served, effort: Effort) -> None:
         axes["TLS, a session of one's own"] = attrs.evolve(
             target, url=served.tls_url, certificate=served.certificate, has_session=True
         )
-    print(f"\none change at a time, {target.concurrency} pages in flight\n{HEADING}")
     for name, changed in axes.items():
-        print_short(name, changed, effort)
+        print_short(name, contenders, changed, effort)
     try:
         import uvloop
     except ImportError:
         print("uvloop is not installed")
         return
-    print_short("uvloop", target, effort, uvloop.new_event_loop)
+    print_short("uvloop", contenders, target, effort, uvloop.new_event_loop)
 
 
-def print_python(python: str, target: Target, effort: Effort) -> None:
+def print_python(python: str, contenders: list[Contender], target: Target, effort: Effort) -> None:
     """Print what another interpreter makes of it, on the same core."""
     words = [target.url, str(target.concurrency), str(target.folder)]
     quick = ["--quick"] if effort is QUICK else []
-    subprocess.run([python, __file__, *quick, "--short", *words], check=True)
+    names = [contender.name for contender in contenders]
+    subprocess.run(
+        [python, __file__, *quick, "--short", *words, "--only", *names], check=True, timeout=600
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -144,8 +149,9 @@ def main() -> None:
     effort = QUICK if given.quick else WHOLE
     if given.short:
         url, concurrency, folder = given.short
-        name = f"Python {platform.python_version()}"
-        print_short(name, Target(url, int(concurrency), Path(folder)), effort)
+        contenders = [one for one in (*OTHERS, *OURS) if one.name in given.only]
+        name = f"Python {platform.python_version()}, {find_versions()}"
+        print_short(name, contenders, Target(url, int(concurrency), Path(folder)), effort)
         return
     contenders = find_contenders()
     if given.only:
@@ -159,10 +165,13 @@ def main() -> None:
             target = Target(served.url, concurrency, Path(folder))
             print_comparison(contenders, target, effort, has_weights=number == 0)
         target = Target(served.url, concurrencies[0], Path(folder))
+        contenders = [contender for contender in contenders if contender.name in SHORT]
+        if given.python or not given.no_axes:
+            print(f"\none change at a time, {target.concurrency} pages in flight\n{HEADING}")
         if not given.no_axes:
-            print_axes(target, served, effort)
+            print_axes(contenders, target, served, effort)
         for python in given.python:
-            print_python(python, target, effort)
+            print_python(python, contenders, target, effort)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
