@@ -44,15 +44,19 @@ async def test_arguments_come_before_the_environment(
         assert (await client.whoami()).id == "usr_sandbox"
 
 
-@pytest.mark.parametrize("given", [None, ""])
 def test_an_address_of_the_environment_is_refused_by_its_name(
-    monkeypatch: pytest.MonkeyPatch, given: str | None
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SOCIALFETCH_BASE_URL", "ftp://api.test")
     with pytest.raises(ConfigurationError, match=r"^SOCIALFETCH_BASE_URL is not a URL like"):
-        FollowingClient("sfk_test_1", base_url=given)
+        FollowingClient("sfk_test_1")
     with pytest.raises(ConfigurationError, match=r"^base_url is not a URL like"):
         FollowingClient("sfk_test_1", base_url="ftp://api.test")
+
+
+def test_an_empty_address_does_not_mean_the_real_api() -> None:
+    with pytest.raises(ConfigurationError, match="base_url is not a URL like"):
+        FollowingClient("sfk_test_1", base_url="")
 
 
 def test_without_an_address_the_api_itself_is_asked() -> None:

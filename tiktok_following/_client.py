@@ -82,8 +82,11 @@ class FollowingClient(Connection):
         # Rebound at once: no frame of ours holds the key as a text that shows itself.
         api_key = ApiKey(api_key) if isinstance(api_key, str) else api_key
         key = parse_api_key(api_key, ApiKey(os.environ.get(API_KEY_VARIABLE, "")))
-        default = os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
-        url = parse_base_url(base_url or default, "base_url" if base_url else BASE_URL_VARIABLE)
+        if base_url is None:
+            named = os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
+            url = parse_base_url(named, BASE_URL_VARIABLE)
+        else:
+            url = parse_base_url(base_url)
         check_number("max_concurrency", max_concurrency, low=1, whole=True)
         self._options = Options(timeout=timeout, deadline=deadline, retry=retry)
         self._ledger = Ledger(max_credits=max_credits)
