@@ -256,6 +256,28 @@ def test_a_child_forked_off_during_a_run_does_not_hold_its_store(tmp_path: Path,
     assert process.returncode == (-signal.SIGKILL if end == "die" else 0)
 
 
+@needs_fork
+def test_a_copy_of_a_copy_closes_nothing_of_others(tmp_path: Path) -> None:
+    code = f"""
+        import os
+        from pathlib import Path
+        from forked import in_child
+        from tiktok_following._lock import StoreLock
+
+        lock = StoreLock(Path({str(tmp_path / "a.db")!r}), "a.db")
+
+        def open_another():
+            with open({str(tmp_path / "own")!r}, "w") as file:  # by the number that was the lock's
+                number = file.fileno()
+                written = in_child(lambda: os.write(number, b"x"))
+            return f"{{number == lock._descriptor}} {{written}}"
+
+        print(in_child(open_another))
+    """
+    with Sandbox() as server:
+        assert run_script(code, server) == "True 1\n"
+
+
 async def _open_and_close(path: Path) -> None:
     session = open_store(path, origin=ORIGIN, trim=False, concurrency=1)
     await session.close()

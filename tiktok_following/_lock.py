@@ -84,6 +84,7 @@ class StoreLock(ProcessBound):
         super().become_copy()
         if not self._is_released:
             os.close(self._descriptor)
+        self._is_released = True  # a copy of this copy may have something else by that number
 
     def drop_ballast(self) -> None:
         """Give the room back to the disk that was kept for when there is no other."""
