@@ -149,6 +149,22 @@ def test_limits_of_a_handle_are_passed_on_and_can_be_raised(server: Sandbox) -> 
     assert server.credits_charged == 6
 
 
+@pytest.mark.parametrize("limit", [1, 30, 31, 70, 200])
+def test_no_more_rows_of_a_handle_are_written_than_the_limit_allows(
+    server: Sandbox, limit: int
+) -> None:
+    write(*HANDLES)
+    for _ in range(2):  # bought, and then from the store
+        result = bulk("--limit-per-handle", str(limit), "--jsonl", "-")
+        assert result.code == 0
+        written = Counter(source for source, _ in read_rows(result.out).elements())
+        assert written == {
+            handle: min(limit, len(rows))
+            for handle, rows in tell_truth(server, *HANDLES).items()
+            if rows
+        }
+
+
 def test_concurrency_may_be_more_than_the_client_has_by_itself(server: Sandbox) -> None:
     write(*HANDLES)
     assert bulk("--concurrency", "300").code == 0

@@ -103,6 +103,15 @@ def test_a_file_that_is_no_store_is_refused(server: Sandbox) -> None:
     assert server.requests_received == 0
 
 
+def test_an_empty_file_that_is_to_be_a_store_has_nothing_in_it_yet(server: Sandbox) -> None:
+    write("nasa")
+    Path("f.db").touch()
+    result = dry_run()
+    assert (result.code, result.err) == (0, "")
+    assert read_report(result)["settled in the store"] == "0"
+    assert server.credits_charged == 0
+
+
 def test_a_sample_is_announced_bought_and_told(server: Sandbox) -> None:
     handles = [f"user{number}" for number in range(400)]
     write(*handles, *handles)

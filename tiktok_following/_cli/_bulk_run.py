@@ -10,6 +10,7 @@ import attrs
 from tiktok_following._bulk import FollowingRun
 from tiktok_following._client import FollowingClient
 from tiktok_following._errors import InvalidHandleError
+from tiktok_following._models import Account, FollowingPage
 from tiktok_following._outcomes import Outcome
 
 from ._bulk_display import BulkDisplay
@@ -74,6 +75,8 @@ class _Job:
     counts: Counts = attrs.field(factory=Counts)
     rows: BulkRows | None = None
     """`None` before the run has begun."""
+    begun: dict[str, int] = attrs.field(factory=dict[str, int])
+    """Rows written of the lists under way, where there is a limit."""
 
     async def do(self) -> int:
         """Do it, and return the exit code."""
@@ -106,7 +109,17 @@ class _Job:
                         self._take(outcome, rows)
                 else:
                     async for page in run.pages(on_outcome=lambda each: self._take(each, rows)):
-                        rows.write(page.handle, page.accounts)
+                        rows.write(page.handle, self._cut(page))
+
+    def _cut(self, page: FollowingPage) -> list[Account]:
+        """Give the rows of a page that the limit allows; its pages come in their order."""
+        limit = self.plan.limit_per_handle
+        if limit is None:
+            return page.accounts
+        before = self.begun.pop(page.handle, 0)
+        if page.has_more and before + len(page.accounts) < limit:
+            self.begun[page.handle] = before + len(page.accounts)
+        return page.accounts[: limit - before]
 
     def _take(self, outcome: Outcome, rows: BulkRows) -> None:
         self.counts.add(outcome)

@@ -36,8 +36,8 @@ def count_input(plan: BulkPlan, sample: int) -> Census:
         InputError: It cannot be read, or there is nothing in it.
         StoreError: There is a file where the store would be that is none.
     """
-    entries = iter_handles(plan.input, plan.column)
-    if Path(plan.store).exists():
+    entries, file = iter_handles(plan.input, plan.column), Path(plan.store)
+    if file.exists() and file.stat().st_size:  # an empty one is made a store
         with FollowingStore(plan.store) as store:
             census = take_census(
                 entries, sample=sample, is_wanted=lambda handle: plan.wants(store.lookup(handle))
