@@ -150,10 +150,6 @@ async def test_a_full_disk_is_told_to_every_waiter_and_what_was_committed_stays(
     writer = make_writer()
     assert await writer.commit(add(1)) == 1
 
-    def fill(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA max_page_count = 1")
-        connection.execute("INSERT INTO numbers VALUES (zeroblob(100000))")
-
     free = threading.Event()
     jobs: list[asyncio.Future[object]] = [
         writer.submit(work) for work in (hold_until(free), add(2), fill, add(3))
@@ -183,17 +179,46 @@ async def test_room_is_kept_for_the_last_job(make_writer: MakeWriter, path: Path
     assert len(read_lock(path)) == kept
     rooms: list[int] = []
 
-    def refuse(_: object) -> None:
+    def overfill(connection: sqlite3.Connection) -> None:
         rooms.append(len(read_lock(path)))
-        raise sqlite3.OperationalError("disk is full")
+        fill(connection)
 
     with pytest.raises(StoreWriteError, match="disk is full"):
-        await writer.commit(refuse, is_last=True)
+        await writer.commit(overfill, is_last=True)
     pid = f"{os.getpid()}\n"
     assert rooms == [kept, len(pid)]
     writer.close()
     make_writer().close()
     assert read_lock(path) == pid
+
+
+async def test_only_the_last_job_is_tried_again(make_writer: MakeWriter, path: Path) -> None:
+    writer = make_writer()
+    free = threading.Event()
+    writer.submit(hold_until(free))
+    together = [writer.submit(add(2)), writer.submit(fill), writer.submit(add(3), is_last=True)]
+    free.set()
+    results = await asyncio.gather(*together, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreWriteError, StoreWriteError, int]
+    writer.close()
+    assert read_numbers(path) == [3]
+
+
+async def test_what_other_failures_than_a_full_disk_refused_is_not_tried_again(
+    make_writer: MakeWriter, path: Path
+) -> None:
+    writer = make_writer()
+    os.remove(f"{path}.lock")  # noqa: PTH107 - another process may have a lock of its own now
+    for _ in range(2):
+        with pytest.raises(StoreWriteError, match="removed or replaced"):
+            await writer.commit(add(1), is_last=True)
+    writer.close()
+    assert read_numbers(path) == [1]
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA max_page_count = 1")
+    connection.execute("INSERT INTO numbers VALUES (zeroblob(100000))")
 
 
 def read_lock(path: Path) -> str:

@@ -40,8 +40,9 @@ class StoreWriter(ProcessBound):
     """Everything that is written goes through one thread, in groups that commit together.
 
     Once the disk refused, or the file or its lock was removed, nothing more is tried: every job of
-    that group, and every later one, fails with `StoreWriteError`; only the last job is tried again,
-    with some room that was kept for it. A job that raises something of its own fails alone.
+    that group, and every later one, fails with `StoreWriteError`; on a full disk only the last job
+    is tried again, with some room that was kept for it. A job that raises something of its own
+    fails alone.
 
     Its thread is a daemon: without `close` it does not keep the process alive, and what was not
     acknowledged by then may be lost.
@@ -131,12 +132,14 @@ class StoreWriter(ProcessBound):
     def _write(self, group: list[_Job[Any]]) -> None:
         """Commit a group, without the jobs that fail by themselves."""
         group = self._try_all(group)
-        if group and group[-1].is_last:
+        failure = self._failure
+        if group and group[-1].is_last and _is_full(failure):
             self._lock.drop_ballast()
             self._failure = None
-            group = self._try_all(group)
+            group = [*group[:-1], *self._try_all(group[-1:])]
+            self._failure = failure
         for job in group:
-            job.error = make_write_error(self._name, self._failure)
+            job.error = make_write_error(self._name, failure)
 
     def _try_all(self, group: list[_Job[Any]]) -> list[_Job[Any]]:
         """Commit a group unless the disk refused; return what it refused."""
@@ -167,6 +170,10 @@ class StoreWriter(ProcessBound):
         """See that what was committed can be found: a file that was removed takes it all."""
         if any(_identify(path) != identity for path, identity in self._files.items()):
             raise sqlite3.OperationalError("its file, or its lock, was removed or replaced")
+
+
+def _is_full(failure: sqlite3.Error | None) -> bool:
+    return getattr(failure, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _identify(path: Path) -> tuple[int, int] | None:
