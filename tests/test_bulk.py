@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import time
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ from tiktok_following import (
     FollowingError,
     FollowingPage,
     FollowingRun,
+    FollowingStore,
     InsufficientCreditsError,
     InvalidHandleError,
     LookupFailedError,
@@ -651,7 +653,7 @@ async def test_an_outage_in_the_middle_is_sat_out_and_fails_no_handle(
         outcomes = [await anext(run) for _ in range(15)]
         await first.close()
         rest = asyncio.ensure_future(anext(run))
-        while client.usage.outcomes.get("ConnectError", 0) < 12:
+        while run.progress.waits_for is None:
             await asyncio.sleep(0.001)
         assert (run.progress.waits_for, run.progress.eta) == ("connection", None)
         async with Sandbox(totals=(10, 20), port=port):
@@ -671,7 +673,7 @@ async def test_the_page_that_finds_an_outage_over_is_kept(make_client: MakeClien
         await anext(run)
         await first.close()
         rest = asyncio.ensure_future(anext(run))
-        while client.usage.outcomes.get("ConnectError", 0) < 2:
+        while run.progress.waits_for is None:
             await asyncio.sleep(0.001)
         async with Sandbox(totals=(10, 20), port=port):
             outcomes = [await rest, *[outcome async for outcome in run]]
@@ -706,8 +708,9 @@ async def test_in_an_outage_one_page_at_a_time_tries(make_client: MakeClient) ->
     assert run.stopped_by == "no_progress"
     lost = [outcome for outcome in rest if outcome.error and not outcome.is_unfinished]
     assert len(lost) <= 2  # was it they, or the server? the third in a row says
-    refused = client.usage.outcomes["ConnectError"]
-    assert 20 <= refused <= 20 + 0.4 / 0.01 * 1.5 + 5  # each once, then one a backoff
+    outcomes = client.usage.outcomes
+    failures = outcomes.get("ConnectError", 0) + outcomes.get("TransportError", 0)
+    assert 20 <= failures <= 20 + 0.4 / 0.01 * 1.5 + 5  # each once, then one a backoff
 
 
 async def test_a_server_that_hangs_up_on_everybody_does_not_use_up_the_handles(
@@ -730,6 +733,81 @@ async def test_a_server_that_hangs_up_on_everybody_does_not_use_up_the_handles(
     done = {outcome.handle for outcome in outcomes if outcome.complete or outcome.pages}
     again = client.following_many([name for name in given if name not in done], max_pages=1)
     assert all(outcome.error is None for outcome in (await read(again)).values())
+
+
+@pytest.mark.parametrize("ambiguous_retries", [0, 1])
+async def test_what_may_be_paid_is_asked_again_only_when_a_free_route_is_answered(
+    make_client: MakeClient, sandbox: Sandbox, ambiguous_retries: int
+) -> None:
+    client = make_client(
+        retry=RetryPolicy(
+            initial_backoff=0.001, max_backoff=0.002, ambiguous_retries=ambiguous_retries
+        )
+    )
+    is_down = True
+
+    def choose(request: RecordedRequest) -> faults.Fault | None:
+        return faults.drop_after(billed=True) if is_down and request.handle != "nasa" else None
+
+    sandbox.script_by(choose)
+    sandbox.script(*[faults.drop_before()] * 20, faults.status(400), route="balance")
+    async with client.following_many(["nasa", *SHORT[:6]], concurrency=1) as run:
+        assert (await anext(run)).complete
+        rest = asyncio.ensure_future(anext(run))
+        while count_asked(sandbox, "balance") < 20:
+            await asyncio.sleep(0.001)
+        asked = count_asked(sandbox, "following")
+        is_down = False
+        outcomes = [await rest, *[outcome async for outcome in run]]
+    assert asked == 4 + 3 * (1 + ambiguous_retries)  # nasa, and three pages in a row
+    failed = [outcome.handle for outcome in outcomes if outcome.error]
+    assert failed == SHORT[: 2 if ambiguous_retries else 3]
+    assert run.usage.credits_at_risk == 3 * (1 + ambiguous_retries)
+    assert run.stopped_by is None
+
+
+async def test_without_ambiguous_retries_no_page_is_bought_twice_in_an_outage(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    retry = RetryPolicy(initial_backoff=0.001, max_backoff=0.01, ambiguous_retries=0)
+    client = make_client(retry=retry)
+    hangs_up = False
+    sandbox.script_by(lambda _: faults.drop_after(billed=True) if hangs_up else None)
+    async with client.following_many(SHORT, concurrency=4, stall_timeout=0.3) as run:
+        await anext(run)
+        hangs_up = True
+        async for _ in run:
+            pass
+    asked = Counter(request.handle for request in sandbox.requests if request.route == "following")
+    assert max(asked.values()) == 1
+    assert run.usage.credits_at_risk <= sandbox.credits_charged
+
+
+async def test_pages_that_nobody_answers_while_a_free_route_is_are_tried_one_at_a_time(
+    make_client: MakeClient, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=0.001, max_backoff=0.01))
+    path, is_down = tmp_path / "following.db", False
+
+    def choose(request: RecordedRequest) -> faults.Fault | None:
+        is_page = request.route == "following"
+        return faults.drop_after(billed=True) if is_down and is_page else None
+
+    sandbox.script_by(choose)
+    async with client.following_many(SHORT, store=path, concurrency=3, stall_timeout=1) as run:
+        await anext(run)
+        is_down = True
+        rest = [outcome async for outcome in run]
+    assert run.stopped_by == "no_progress"
+    assert len([outcome for outcome in rest if outcome.error and not outcome.is_unfinished]) <= 2
+    lost = sandbox.credits_charged - run.usage.credits_charged
+    assert run.usage.credits_at_risk == lost >= 8
+    with FollowingStore(path) as store:
+        assert sum(lookup.credits_at_risk for lookup in store.lookups()) == lost
+
+
+def count_asked(sandbox: Sandbox, route: str) -> int:
+    return sum(request.route == route for request in sandbox.requests)
 
 
 async def test_an_answer_to_another_ends_an_outage_for_all(
@@ -1437,6 +1515,19 @@ async def test_an_input_of_duplicates_alone_can_be_stopped(client: FollowingClie
             assert (await anext(run)).complete
             run.stop()
             assert [outcome async for outcome in run] == []
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+async def test_an_error_of_a_store_that_the_handles_come_from_is_that_of_the_input(
+    client: FollowingClient, tmp_path: Path, *, has_store: bool
+) -> None:
+    def broken() -> Iterator[str]:
+        yield "short1"
+        raise StoreError("it is damaged", path="other.db")
+
+    store = tmp_path / "following.db" if has_store else None
+    with pytest.raises(StoreError, match=r"it is damaged .*'other\.db'"):
+        await read(client.following_many(broken(), store=store))
 
 
 async def test_a_consumer_that_leaves_hears_of_an_input_that_failed(

@@ -85,6 +85,18 @@ def test_without_a_file_only_what_the_store_refused_is_written() -> None:
     assert stops == []
 
 
+def test_what_the_store_refused_after_its_outcome_was_told_is_written_too() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with open_rows(None, stdout=out) as (rows, _, _):
+        late, stored = make_refused(3), make_refused(4)
+        refusal, late.error, stored.error = late.error, None, None
+        rows.note(late)
+        rows.note(stored)
+        late.error = refusal
+        rows.close(is_whole=False)
+        assert count_rows(read(out)) == 3
+
+
 def test_what_the_store_refused_is_in_the_file_of_rows_already() -> None:
     Path("out.jsonl.rescued-1").write_text("of the run before", encoding="utf-8")
     with open_rows("out.jsonl") as (rows, err, _):

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import textwrap
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -313,14 +314,20 @@ async def test_a_sandbox_on_another_port_goes_on_with_its_file(
         assert other.credits_charged == 2
 
 
+@pytest.mark.parametrize("lost", [0, 3], ids=["first attempts", "second attempts"])
 async def test_what_was_in_flight_when_a_run_died_is_told_as_at_risk(
-    client: FollowingClient, sandbox: Sandbox, path: Path, caplog: pytest.LogCaptureFixture
+    client: FollowingClient,
+    sandbox: Sandbox,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+    lost: int,
 ) -> None:
     script = """
         import asyncio, sys
-        from tiktok_following import FollowingClient
+        from tiktok_following import FollowingClient, RetryPolicy
         async def main():
-            async with FollowingClient("sfk_test_sandbox", base_url=sys.argv[1]) as client:
+            async with FollowingClient("sfk_test_sandbox", base_url=sys.argv[1],
+                                       retry=RetryPolicy(initial_backoff=0.001)) as client:
                 async with client.following_many(["nasa"] + ["a%d" % n for n in range(9)],
                                                  store=sys.argv[2], concurrency=3) as run:
                     async for outcome in run:
@@ -328,7 +335,7 @@ async def test_what_was_in_flight_when_a_run_died_is_told_as_at_risk(
         asyncio.run(main())
     """
     gate = Gate()
-    sandbox.script(*[faults.hold(gate) for _ in range(3)])
+    sandbox.script(*[faults.drop_after(billed=True)] * lost, *[faults.hold(gate)] * 3)
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", textwrap.dedent(script), sandbox.base_url, str(path)
     )
@@ -336,12 +343,15 @@ async def test_what_was_in_flight_when_a_run_died_is_told_as_at_risk(
     child.kill()
     await child.wait()
     gate.release()
+    with FollowingStore(path) as store:
+        assert store.summary().credits_at_risk == lost  # written down before the second was sent
     run = client.following_many(["nasa"], store=path)
     await read(run)
-    assert run.previous_at_risk == run.summary.previous_at_risk == 3 * 2  # with one retry each
+    assert run.previous_at_risk == run.summary.previous_at_risk == 3
     assert "an earlier run died" in caplog.text
     with FollowingStore(path) as store:
         summary = store.summary()
+    assert summary.credits_at_risk == lost + 3
     assert summary.credits_charged <= sandbox.credits_charged
     assert sandbox.credits_charged <= summary.credits_charged + summary.credits_at_risk
 
@@ -392,10 +402,10 @@ async def test_a_page_on_its_way_to_the_disk_when_time_is_up_is_stored_all_the_s
         assert [account.handle for account in store.accounts()] == truth(sandbox, "short0")
 
 
-def is_recalling(worker: asyncio.Task[None]) -> bool:
-    """Tell whether a worker is reading a list from the store."""
+def is_in(worker: asyncio.Task[None], name: str) -> bool:
+    """Tell whether a worker is in a coroutine of this name."""
     coroutine: Any = worker.get_coro()
-    while coroutine is not None and getattr(coroutine, "__name__", "") != "_recall":
+    while coroutine is not None and getattr(coroutine, "__name__", "") != name:
         coroutine = getattr(coroutine, "cr_await", None)
     return coroutine is not None
 
@@ -409,7 +419,7 @@ async def test_a_list_that_was_being_read_from_the_store_is_unfinished(
     run = client.following_many(["large.profile"], store=path)
     await run.__aenter__()
     first = asyncio.ensure_future(anext(run))
-    while run._crew is None or not any(map(is_recalling, run._crew._workers)):
+    while run._crew is None or not any(is_in(worker, "_recall") for worker in run._crew._workers):
         await asyncio.sleep(0)
     if is_cancelled:
         run._crew._supervisor.cancel()
@@ -566,7 +576,8 @@ async def test_the_end_that_a_full_disk_made_is_in_the_books(
         await anext(run)
         assert run._crew is not None
         assert run._crew._session is not None
-        await run._crew._session._writer.commit(fill)
+        with suppress(StoreWriteError):  # with pages in its group it is refused as they are
+            await run._crew._session._writer.commit(fill)
         rest = [outcome async for outcome in run]
     assert any(isinstance(outcome.error, StoreWriteError) for outcome in rest)
     with FollowingStore(path) as store:
@@ -575,6 +586,54 @@ async def test_the_end_that_a_full_disk_made_is_in_the_books(
     assert ended.credits_charged == run.usage.credits_charged
     async with client.following_many([], store=path) as again:
         assert again.previous_at_risk == 0
+
+
+async def test_what_the_disk_refused_when_nobody_waited_any_more_is_told(
+    client: FollowingClient, sandbox: Sandbox, path: Path
+) -> None:
+    free = threading.Event()
+
+    def stall_and_fill(connection: sqlite3.Connection) -> None:
+        free.wait(30)
+        fill(connection)
+
+    gate = Gate()
+    sandbox.script(*[faults.hold(gate)] * 4)
+    given = ["large.profile", *SHORT[:3]]
+    run = client.following_many(given, store=path, concurrency=4, keep_accounts=False)
+    task = asyncio.ensure_future(read(run))
+    await gate.reached(4)
+    assert run._crew is not None
+    assert run._crew._session is not None
+    stalled = run._crew._session._writer.submit(stall_and_fill)
+    gate.release()
+    while sum(is_in(worker, "_store") for worker in run._crew._workers) < 4:
+        await asyncio.sleep(0.001)
+    await leave_at_once(run, task, free)
+    stalled.exception()  # with pages in its group it was refused as they were
+    outcomes = [outcome async for outcome in run]
+    lost = [outcome for outcome in outcomes if outcome.accounts]
+    assert len(lost) == 4
+    assert {type(outcome.error) for outcome in lost} == {StoreWriteError}
+    assert all(outcome.is_unfinished for outcome in lost)
+    with FollowingStore(path) as store:
+        assert {(lookup.state, lookup.pages) for lookup in store.lookups()} == {("pending", 0)}
+    assert {outcome.handle: len(outcome.accounts) for outcome in lost} == {
+        handle: min(30, len(truth(sandbox, handle))) for handle in given
+    }
+
+
+async def leave_at_once(run: Any, task: asyncio.Task[Any], free: threading.Event) -> None:
+    """Cancel who reads a run twice, and let the disk go on then."""
+    task.cancel()
+    while run.stopped_by is None:
+        await asyncio.sleep(0)
+    task.cancel()
+    while any(is_in(worker, "_store") for worker in run._crew._workers):
+        await asyncio.sleep(0)
+    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def fill(connection: sqlite3.Connection) -> None:

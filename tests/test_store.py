@@ -512,8 +512,8 @@ async def die(path: Path, states: list[str], **options: Any) -> None:
         (["complete", "limited", "failed"], {}, 0),
         (["pending", "complete", "pending"], {}, 2),
         (["pending"] * 9, {}, 4),
-        (["pending"] * 9, {"concurrency": 6, "risk_per_lookup": 2}, 12),
-        (["pending"], {"concurrency": 6, "risk_per_lookup": 2}, 2),
+        (["pending"] * 9, {"concurrency": 6}, 6),
+        (["pending"], {"concurrency": 6}, 1),
     ],
 )
 async def test_what_was_in_flight_when_a_run_died_is_told_once(

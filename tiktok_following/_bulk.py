@@ -119,7 +119,7 @@ class FollowingRun:
         """Iterate over the pages of all handles as they land, those of the store included.
 
         For lists too big to hold. The pages of one handle come in their order, those of several
-        mixed; each says which handle it is of.
+        mixed; each says which handle it is of. All are whole, also where `limit_per_handle` ends.
 
         Args:
             on_outcome: Called with each handle's outcome, whose accounts are then only those that
@@ -254,7 +254,6 @@ class FollowingRun:
             origin=make_origin(self._engine.base_url),
             trim=self._run.trim,
             concurrency=self._run.concurrency,
-            risk_per_lookup=1 + self._options.retry.ambiguous_retries,
             options={**run, "max_credits": self._ledger.max_credits},
         )
         self._previous_at_risk = session.previous_at_risk

@@ -6,17 +6,20 @@ reach and a pause too long to wait for are the run's matter.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from ._config import Options, RunOptions
+import attrs
+
+from ._config import Options, RetryPolicy, RunOptions
 from ._engine import Engine
 from ._errors import (
     AuthenticationError,
     BudgetExceededError,
     ClientClosedError,
     ConnectError,
+    DeadlineExceededError,
     FollowingError,
     InsufficientCreditsError,
     NotFoundError,
@@ -34,7 +37,6 @@ from ._way import Way
 from ._wire import is_refusal
 
 End = Callable[[StoppedBy, FollowingError | None], None]
-Note = Callable[[Way], Awaitable[None]]
 
 _SILENT_PAGES = 3
 """Pages without an answer, one after the other, that are taken for an outage."""
@@ -110,13 +112,12 @@ class Buyer:
         self._has_credits.set()
         self._poller: asyncio.Task[None] | None = None
 
-    async def buy(self, way: Way, cursor: str | None, note: Note) -> tuple[FollowingPage, bytes]:
+    async def buy(self, way: Way, cursor: str | None) -> tuple[FollowingPage, bytes]:
         """Buy one page, with its body.
 
         Args:
             way: The handle whose it is.
             cursor: Where.
-            note: Called before a wait that may be long, to write down what was put at risk.
 
         Raises:
             FollowingError: It could not be had, or the run is over.
@@ -130,7 +131,7 @@ class Buyer:
             else:
                 self._looks = 0
                 return bought
-            return await self._wait_and_buy(failed, way, cursor, note)
+            return await self._wait_and_buy(failed, way, cursor)
         finally:
             self._under_way -= 1
 
@@ -164,23 +165,23 @@ class Buyer:
         self._under_way += 1
 
     async def _wait_and_buy(
-        self, failed: FollowingError, way: Way, cursor: str | None, note: Note
+        self, failed: FollowingError, way: Way, cursor: str | None
     ) -> tuple[FollowingPage, bytes]:
         """Buy what failed for a reason that passes, once it has passed."""
         while True:
             if isinstance(failed, TransportError):
                 if not self._is_outage(failed):
                     raise failed
-                await note(way)
+                await way.note()
                 bought = None
                 with suppress(InsufficientCreditsError):  # asked once more, it is heard below
-                    bought = await self._sit_out(way, cursor, note)
+                    bought = await self._sit_out(failed, way, cursor)
                 if bought is not None:
                     return bought
             else:
                 if self._run.on_insufficient_credits == "stop":
                     raise failed
-                await note(way)
+                await way.note()
                 await self._wait_for_credits()
             try:
                 return await self._ask(way, cursor)
@@ -216,21 +217,47 @@ class Buyer:
         return self._failures >= _SILENT_PAGES
 
     async def _sit_out(
-        self, way: Way, cursor: str | None, note: Note
+        self, failed: TransportError, way: Way, cursor: str | None
     ) -> tuple[FollowingPage, bytes] | None:
-        """Wait until anybody was answered; one page at a time tries, and gives what it gets."""
+        """Wait until anybody was answered; one page at a time tries, and gives what it gets.
+
+        What may have been charged is asked for again only when a free route was answered, and not
+        at all without `ambiguous_retries`.
+        """
         pages = self._engine.pages
-        began, failures = pages.answered_at, 2
+        began, failures = pages.answered_at, max(2, self._failures)
         async with self._probe:
             self._unanswered_since = began
             while pages.answered_at == began and self._ledger.stop is None:
                 failures += 1
                 await pages.back_off(self._ledger, self._options.retry.backoff(failures))
-                if pages.answered_at == began:
-                    with suppress(TransportError):
-                        return await self._ask(way, cursor)
-                    await note(way)
+                if pages.answered_at != began or not await self._is_answered(failed):
+                    continue
+                if not self._may_repeat(failed):
+                    break
+                try:
+                    return await self._ask(way, cursor)
+                except TransportError as error:
+                    failed = error
+                await way.note()
+        if self._ledger.stop is None and not self._may_repeat(failed):
+            raise failed
         return None
+
+    def _may_repeat(self, failed: TransportError) -> bool:
+        return self._options.retry.ambiguous_retries > 0 or not failed.may_be_charged
+
+    async def _is_answered(self, failed: TransportError) -> bool:
+        """Tell whether to try again: at once if that is free, or else when a free route is."""
+        if not failed.may_be_charged:
+            return True
+        try:
+            await self._engine.ask_balance(attrs.evolve(self._options, retry=RetryPolicy.none()))
+        except (TransportError, DeadlineExceededError):
+            return False
+        except FollowingError:  # that is an answer too
+            pass
+        return True
 
     async def _wait_for_credits(self) -> None:
         """Wait until there are credits, or the run is over; that is no silence."""

@@ -238,8 +238,6 @@ class Crew:
         except asyncio.CancelledError:
             self.end("cancelled")  # if nobody asked for it, it came out of the input
             raise
-        except StoreError as error:
-            self.end("store", error)
         except Exception as error:  # noqa: BLE001 - the consumer gets it
             self.failure = self.failure or error
             self.end("cancelled")
@@ -254,15 +252,19 @@ class Crew:
             self._idle.discard(task)
 
     async def _claim(self, way: Way, session: StoreSession) -> bool:
-        """Ask the store how far a handle is; `False` for one that this run has had before."""
+        """Ask the store how far a handle is; `False` for one that is not to be looked up."""
         run = self._run
-        (way.lookup,) = await session.claim(
-            [way.handle],
-            retry_failed=run.retry_failed,
-            limit=run.limit_per_handle,
-            max_pages=run.max_pages,
-        )
-        if way.lookup is None:
+        try:
+            (way.lookup,) = await session.claim(
+                [way.handle],
+                retry_failed=run.retry_failed,
+                limit=run.limit_per_handle,
+                max_pages=run.max_pages,
+            )
+        except StoreError as error:
+            self.end("store", error)
+            return False
+        if way.lookup is None:  # this run has had it before
             self.skipped += 1
             if self._on_outcome is None:
                 self.outbox.put(way.number, None)

@@ -6,6 +6,7 @@ while a page costs what is documented. Nothing here waits: it says whether to.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 import attrs
@@ -23,6 +24,10 @@ class Bill(Protocol):
 
     charged: int
     at_risk: int
+
+    def note(self) -> Awaitable[None]:
+        """Write down what was put at risk, before another attempt, or a wait that may be long."""
+        ...
 
 
 @attrs.define

@@ -139,6 +139,8 @@ class Pipeline:
                     error=copy(call.failed or failed),
                 )
             )
+            if any(call.spent) and call.bill is not None:
+                await call.bill.note()
             await call.throttle.back_off(call.ledger, seconds)
             call.ledger.count_wait(seconds)
 

@@ -24,9 +24,10 @@ from ._writer import StoreWriter
 _LARGEST = 1 << 40  # a million of them add up within SQLite's 64 bits
 
 _INSERT_RUN = """
-INSERT INTO runs (started_at, concurrency, risk_per_lookup, options) VALUES (?, ?, ?, ?)
+INSERT INTO runs (started_at, concurrency, risk_per_lookup, options) VALUES (?, ?, 1, ?)
 """
-# A run without an end is dead: the lock is ours now.
+# A run without an end is dead: the lock is ours now. Of each lookup one request is in doubt; what
+# was at risk before that was written down before it was sent.
 _SELECT_DEAD_RUNS = """
 SELECT id, risk_per_lookup * min(concurrency, (
     SELECT count(*) FROM lookups WHERE run_id = runs.id AND state = 'pending'
@@ -126,7 +127,7 @@ class StoreSession:
 
         return await self._writer.commit(work)
 
-    async def commit_page(
+    def commit_page(
         self,
         index: int,
         page: FollowingPage,
@@ -136,7 +137,7 @@ class StoreSession:
         next_cursor: str | None,
         credits_charged: int | None = None,
         at_risk: int = 0,
-    ) -> None:
+    ) -> asyncio.Future[None]:
         """Store a page: its body, where to go on, and what it cost.
 
         Args:
@@ -147,6 +148,9 @@ class StoreSession:
             next_cursor: Where the lookup goes on later, if at all.
             credits_charged: All that was charged for this page; `None` is the page's own word.
             at_risk: Credits that lost answers to it may have cost.
+
+        Returns:
+            As `fail`.
         """
         charged = _bound(page.credits_charged if credits_charged is None else credits_charged)
         at_risk, rows, now = _bound(at_risk), len(page.accounts), format_now()
@@ -159,7 +163,7 @@ class StoreSession:
             connection.execute(_ADVANCE, moved)
             connection.execute(_COUNT, (charged, at_risk, self._run))
 
-        await self._writer.commit(work)
+        return self._writer.submit(work)
 
     def fail(
         self,
@@ -237,7 +241,6 @@ def open_store(
     origin: str,
     trim: bool,
     concurrency: int,
-    risk_per_lookup: int = 1,
     options: JsonObject | None = None,
 ) -> StoreSession:
     """Open a store for a run, or make one.
@@ -247,8 +250,6 @@ def open_store(
         origin: The API that is asked; fixed at the file's birth, as is `trim`.
         trim: Whether the smaller answers are asked for.
         concurrency: The most lookups under way at once.
-        risk_per_lookup: The most requests of one lookup that a crash may leave in doubt: one, and
-            one more for each retry that may follow a failure which may have been charged.
         options: What else to keep of how the run was started.
 
     Raises:
@@ -261,7 +262,7 @@ def open_store(
     file = resolve_path(name)
     refuse_what_is_foreign(file, name)
     fixed: dict[str, str | bool] = {"origin": origin, "trim": trim}
-    started = (format_now(), concurrency, risk_per_lookup, json.dumps(options or {}))
+    started = (format_now(), concurrency, json.dumps(options or {}))
     runs: list[_Run] = []
 
     def prepare(connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ StoreError
 ├── StoreLockedError       somebody else writes to it
 ├── StoreVersionError      made by a newer version
 ├── StoreMismatchError     no store, or one of another API
-└── StoreWriteError        read-only, disk full
+└── StoreWriteError        read-only, disk full, removed
 
 ExportError                the target of an export exists, or cannot be written
 """
@@ -13,7 +13,7 @@ from ._errors import FollowingError
 
 
 class StoreError(FollowingError):
-    """A store cannot be used; the file is as it was."""
+    """A store cannot be used."""
 
     path: str
     """The store's file, as it was named."""
@@ -27,15 +27,15 @@ class StoreError(FollowingError):
 
 
 class StoreLockedError(StoreError):
-    """Another process, or another run of this one, writes to the store."""
+    """Another process, or another run of this one, writes to the store; it is as it was."""
 
 
 class StoreVersionError(StoreError):
-    """The store was made by a newer version of this package."""
+    """The store was made by a newer version of this package; it is as it was."""
 
 
 class StoreMismatchError(StoreError):
-    """The file is no store, or one of another API or of other answers (`trim`)."""
+    """The file is no store, or one of another API or other answers (`trim`); it is as it was."""
 
 
 class StoreWriteError(StoreError):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ._buyer import Buyer, End, find_reason
@@ -20,6 +21,7 @@ from ._frames import drop_frames
 from ._ledger import Ledger
 from ._lookups import Lookup
 from ._models import FollowingPage
+from ._outcomes import Outcome
 from ._pagination import choose_cursor
 from ._status import LookupState, LookupStatus
 from ._store_errors import StoreError
@@ -93,6 +95,7 @@ class Walker:
         """Take up what the store has of a handle."""
         outcome, state = way.outcome, lookup.state
         way.index, way.rows, way.state = lookup.index, lookup.accounts, state
+        way.keep = self._note_end
         outcome.status, outcome.total, outcome.pages = lookup.status, lookup.total, lookup.pages
         outcome.next_cursor = lookup.next_cursor
         outcome.from_store = state != "pending"
@@ -122,7 +125,7 @@ class Walker:
             if way.is_left:
                 raise asyncio.CancelledError
             try:
-                page, body = await self._buyer.buy(way, cursor, self._note_end)
+                page, body = await self._buyer.buy(way, cursor)
             except AnsweredCancellation as cancellation:
                 self._leave(way)
                 page, body = cancellation.answer
@@ -188,21 +191,24 @@ class Walker:
     ) -> bool:
         """Put a page that was noted into the store; `False` if there is no time to see it there."""
         charged, at_risk = way.take_cost()
+        storing = session.commit_page(
+            way.index,
+            page,
+            body,
+            state=way.state,
+            next_cursor=way.outcome.next_cursor,
+            credits_charged=charged,
+            at_risk=at_risk,
+        )
         try:
-            await session.commit_page(
-                way.index,
-                page,
-                body,
-                state=way.state,
-                next_cursor=way.outcome.next_cursor,
-                credits_charged=charged,
-                at_risk=at_risk,
-            )
+            await asyncio.shield(storing)
         except StoreError:
+            way.state = "pending"  # what the page said of it is not in the store, and must not be
             if self.show is not None:
                 await self.show(page)
             raise
         except asyncio.CancelledError:  # it is in the queue, and may come to the disk
+            storing.add_done_callback(partial(_note_lost, way.outcome))
             self._leave(way)
             if self.show is not None:
                 await self.show(page)
@@ -266,3 +272,10 @@ class Walker:
             credits_charged=charged,
             at_risk=at_risk,
         )
+
+
+def _note_lost(outcome: Outcome, storing: asyncio.Future[None]) -> None:
+    """Tell an outcome what the disk said of its last page when nobody waited for that any more."""
+    error = storing.exception()
+    if isinstance(error, FollowingError):
+        outcome.error, outcome.is_unfinished = error, True

@@ -5,6 +5,8 @@ The law: state alone; `_walk` moves it, and its calls what it cost.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 
 from ._lookups import Lookup
@@ -41,6 +43,13 @@ class Way:
     is_cut: bool = False
     booked: tuple[int, int] = (0, 0)
     """Its credits charged and at risk that are in the store's books."""
+    keep: Callable[[Way], Awaitable[None]] | None = None
+    """Writes into the store's books where it stands; `None` without a store."""
+
+    async def note(self) -> None:
+        """Write down what it cost so far, so that a crash leaves one request in doubt at most."""
+        if self.keep is not None:
+            await self.keep(self)
 
     def take_cost(self) -> tuple[int, int]:
         """Give the credits charged and at risk that the store does not know of yet."""

@@ -35,7 +35,7 @@ class BulkRows:
         self._stop = stop
         self._file = None if target in {None, STANDARD_OUTPUT} else JsonlFile(str(target))
         self._rows = None if target is None else JsonlRows(self._file or Output())
-        self._unstored: list[Outcome] = []
+        self._held: list[Outcome] = []
         self.is_broken = False
         """Whether rows that somebody wants could not be written."""
 
@@ -57,14 +57,15 @@ class BulkRows:
         self._stop()
 
     def note(self, outcome: Outcome) -> None:
-        """Keep what the store could not take: at most a page of each handle under way."""
-        if isinstance(outcome.error, StoreError) and outcome.accounts:
-            self._unstored.append(outcome)
+        """Keep what may not be in the store: at most a page of each handle under way."""
+        if outcome.accounts:
+            self._held.append(outcome)
 
     def close(self, *, is_whole: bool) -> None:
         """Save what the store could not take, and let the file be what was asked for if it is."""
-        if self._unstored:
-            self._rescue()
+        lost = [outcome for outcome in self._held if isinstance(outcome.error, StoreError)]
+        if lost:
+            self._rescue(lost)
         try:
             if self._file is not None:
                 self._end_file(self._file, is_whole=is_whole and self._rows is not None)
@@ -72,18 +73,18 @@ class BulkRows:
             self._messages.say(str(error))
             self.is_broken = True
 
-    def _rescue(self) -> None:
+    def _rescue(self, lost: list[Outcome]) -> None:
         if self._file is not None and self._rows is not None:
             try:
                 self._file.set_aside()
             except OutputFailedError as error:
                 self._messages.say(str(error))
-        number = count(sum(len(each.accounts) for each in self._unstored), "account")
+        number = count(sum(len(each.accounts) for each in lost), "account")
         place = "standard output" if self._file is None else self._file.name
         if self._rows is None:
             try:
                 rows, place = JsonlRows(Output()), "standard output"
-                for outcome in self._unstored:
+                for outcome in lost:
                     rows.write(str(outcome.handle), outcome.accounts)
             except (OutputClosed, OutputFailedError):
                 self._messages.say(f"lost: {number} that could not be written anywhere")
