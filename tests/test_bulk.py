@@ -750,11 +750,12 @@ async def test_what_may_be_paid_is_asked_again_only_when_a_free_route_is_answere
         return faults.drop_after(billed=True) if is_down and request.handle != "nasa" else None
 
     sandbox.script_by(choose)
-    sandbox.script(*[faults.drop_before()] * 20, faults.status(400), route="balance")
+    refusals = [faults.status(502), faults.status(503), faults.status(400)]
+    sandbox.script(*[faults.drop_before()] * 20, *refusals, route="balance")
     async with client.following_many(["nasa", *SHORT[:6]], concurrency=1) as run:
         assert (await anext(run)).complete
         rest = asyncio.ensure_future(anext(run))
-        while count_asked(sandbox, "balance") < 20:
+        while count_asked(sandbox, "balance") < 22:
             await asyncio.sleep(0.001)
         asked = count_asked(sandbox, "following")
         is_down = False
@@ -794,7 +795,7 @@ async def test_pages_that_nobody_answers_while_a_free_route_is_are_tried_one_at_
         return faults.drop_after(billed=True) if is_down and is_page else None
 
     sandbox.script_by(choose)
-    async with client.following_many(SHORT, store=path, concurrency=3, stall_timeout=1) as run:
+    async with client.following_many(SHORT, store=path, concurrency=3, stall_timeout=3) as run:
         await anext(run)
         is_down = True
         rest = [outcome async for outcome in run]
@@ -804,6 +805,24 @@ async def test_pages_that_nobody_answers_while_a_free_route_is_are_tried_one_at_
     assert run.usage.credits_at_risk == lost >= 8
     with FollowingStore(path) as store:
         assert sum(lookup.credits_at_risk for lookup in store.lookups()) == lost
+
+
+async def test_a_stop_does_not_wait_for_a_free_route_that_hangs(
+    make_client: MakeClient, sandbox: Sandbox
+) -> None:
+    client = make_client(retry=RetryPolicy(initial_backoff=0.001, max_attempts=1))
+    gate = Gate()
+    sandbox.script(faults.hold(gate), route="balance")
+    sandbox.script_by(lambda asked: faults.drop_before() if asked.route == "following" else None)
+    async with client.following_many(SHORT, concurrency=3) as run:
+        rest = asyncio.ensure_future(anext(run))
+        await gate.reached()
+        run.stop()
+        async with asyncio.timeout(15):  # half of `drain_timeout`
+            outcomes = [await rest, *[outcome async for outcome in run]]
+    gate.release()
+    assert {outcome.handle for outcome in outcomes} >= set(SHORT[:3])
+    assert any(outcome.is_unfinished for outcome in outcomes)
 
 
 def count_asked(sandbox: Sandbox, route: str) -> int:

@@ -80,11 +80,9 @@ async def test_a_cancellation_from_elsewhere_passes_though_it_is_late_as_well() 
 
 async def test_time_that_is_held_does_not_count() -> None:
     deadline = Deadline(Deadlines(), 0.02)
-    left = deadline.hold()
-    assert left is not None
-    await asyncio.sleep(0.03)
-    assert not deadline.is_over
-    deadline.go_on(left)
+    with deadline.hold():
+        await asyncio.sleep(0.03)
+        assert not deadline.is_over
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(1)
     assert deadline.is_over
@@ -92,9 +90,12 @@ async def test_time_that_is_held_does_not_count() -> None:
 
 
 async def test_without_a_limit_there_is_nothing_to_hold() -> None:
-    deadline = Deadline(Deadlines(), None)
-    assert deadline.hold() is None
+    deadlines = Deadlines()
+    deadline = Deadline(deadlines, None)
+    with deadline.hold():
+        pass
     deadline.end()
+    assert deadlines._timer is None
 
 
 async def test_who_was_late_already_is_not_cancelled_again() -> None:
@@ -102,7 +103,8 @@ async def test_who_was_late_already_is_not_cancelled_again() -> None:
     deadline = Deadline(deadlines, 0.01)
     with pytest.raises(asyncio.CancelledError):
         await asyncio.sleep(1)
-    deadline.go_on(0.0)
+    with deadline.hold():
+        pass
     await asyncio.sleep(0.005)
     deadline.end()
     assert deadlines._timer is None

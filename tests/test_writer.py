@@ -185,7 +185,7 @@ async def test_room_is_kept_for_the_last_job(make_writer: MakeWriter, path: Path
 
     with pytest.raises(StoreWriteError, match="disk is full"):
         await writer.commit(overfill, is_last=True)
-    pid = f"{os.getpid()}\n"
+    pid = b"%d\n" % os.getpid()
     assert rooms == [kept, len(pid)]
     writer.close()
     make_writer().close()
@@ -221,8 +221,8 @@ def fill(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO numbers VALUES (zeroblob(100000))")
 
 
-def read_lock(path: Path) -> str:
-    return Path(f"{path}.lock").read_text()
+def read_lock(path: Path) -> bytes:
+    return Path(f"{path}.lock").read_bytes()
 
 
 async def test_closing_commits_what_is_queued(make_writer: MakeWriter, path: Path) -> None:

@@ -19,7 +19,6 @@ from ._errors import (
     BudgetExceededError,
     ClientClosedError,
     ConnectError,
-    DeadlineExceededError,
     FollowingError,
     InsufficientCreditsError,
     NotFoundError,
@@ -29,7 +28,7 @@ from ._errors import (
     TransportError,
 )
 from ._ledger import Ledger
-from ._models import FollowingPage
+from ._models import Balance, FollowingPage
 from ._retry import is_retryable
 from ._status import StoppedBy, WaitsFor
 from ._store_errors import StoreError
@@ -111,6 +110,9 @@ class Buyer:
         self._has_credits = asyncio.Event()
         self._has_credits.set()
         self._poller: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[Balance] | None = None
+        """A question on the free route, to tell whether an outage is over."""
+        self._once = attrs.evolve(options, retry=RetryPolicy.none(), takes_turns=False)
 
     async def buy(self, way: Way, cursor: str | None) -> tuple[FollowingPage, bytes]:
         """Buy one page, with its body.
@@ -149,14 +151,17 @@ class Buyer:
         return self._under_way > 0 and now - since >= self._run.stall_timeout
 
     def wake(self) -> None:
-        """Let those who wait for credits see that the run is over."""
+        """Let those who wait for credits, or for a free answer, see that the run is over."""
         self._has_credits.set()
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def close(self) -> None:
-        """End the look-out for credits."""
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
+        """End the look-out for credits, and for a free answer."""
+        for task in (self._poller, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     def _begin(self) -> None:
         """Count a page that is asked for: only meanwhile silence means something."""
@@ -225,7 +230,7 @@ class Buyer:
         at all without `ambiguous_retries`.
         """
         pages = self._engine.pages
-        began, failures = pages.answered_at, max(2, self._failures)
+        began, failures = pages.answered_at, self._failures - 1 if failed.may_be_charged else 2
         async with self._probe:
             self._unanswered_since = began
             while pages.answered_at == began and self._ledger.stop is None:
@@ -251,13 +256,15 @@ class Buyer:
         """Tell whether to try again: at once if that is free, or else when a free route is."""
         if not failed.may_be_charged:
             return True
+        self._asking = asyncio.create_task(self._engine.ask_balance(self._once))
         try:
-            await self._engine.ask_balance(attrs.evolve(self._options, retry=RetryPolicy.none()))
-        except (TransportError, DeadlineExceededError):
+            await asyncio.wait((self._asking,))
+        finally:
+            self._asking.cancel()
+        if self._asking.cancelled():
             return False
-        except FollowingError:  # that is an answer too
-            pass
-        return True
+        error = self._asking.exception()  # a final refusal of the question is an answer too
+        return error is None or not (is_retryable(error) or isinstance(error, TimeoutError))
 
     async def _wait_for_credits(self) -> None:
         """Wait until there are credits, or the run is over; that is no silence."""

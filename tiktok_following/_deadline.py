@@ -6,6 +6,8 @@ A timer for each call, as `asyncio.timeout` has it, costs 6 µs a page, this les
 
 import asyncio
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -96,19 +98,18 @@ class Deadline:
         """Whether it is this that cancelled the task, and nothing else did."""
         return self._is_over and self._task.cancelling() - 1 <= self._before
 
-    def hold(self) -> float | None:
-        """Let time not count until `go_on`; give the seconds that are left."""
-        if self.until == math.inf:
-            return None
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Let time not count meanwhile."""
         self._deadlines.remove(self)
-        return self.until - asyncio.get_running_loop().time()
-
-    def go_on(self, seconds: float) -> None:
-        """Let time count, so many seconds more."""
-        if self._is_over:
-            return
-        self.until = asyncio.get_running_loop().time() + seconds
-        self._deadlines.add(self)
+        loop = asyncio.get_running_loop()
+        left = self.until - loop.time()
+        try:
+            yield
+        finally:
+            if self.until != math.inf and not self._is_over:
+                self.until = loop.time() + left
+                self._deadlines.add(self)
 
     def expire(self) -> None:
         """Cancel the call."""

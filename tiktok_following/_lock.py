@@ -37,8 +37,8 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child just forked off has it open as well
 
 
-_BALLAST = b"\n" * 65_536
-"""Takes the room on the disk that the last job may need: a few pages of the file."""
+_BALLAST = 65_536
+"""Bytes that take the room on the disk that the last job may need: a few pages of the file."""
 
 
 class StoreLock(ProcessBound):
@@ -66,7 +66,8 @@ class StoreLock(ProcessBound):
         try:
             _lock(self._descriptor)
         except BlockingIOError as error:
-            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
+            line = os.read(self._descriptor, 20).partition(b"\n")[0]
+            holder = line.decode("ascii", "replace")
             self.release()
             by = f"process {holder}" if holder.isdecimal() else "another process"
             raise StoreLockedError(f"{by} is writing to this store", path=name) from error
@@ -77,7 +78,7 @@ class StoreLock(ProcessBound):
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             self._end = os.write(self._descriptor, b"%d\n" % os.getpid())
-            os.write(self._descriptor, _BALLAST)
+            os.write(self._descriptor, os.urandom(_BALLAST))  # nothing to compress
 
     def become_copy(self) -> None:
         """Let go of what a forked process inherited: it would keep the lock when its owner died."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from copy import copy
 from functools import partial
 from random import Random
@@ -140,7 +141,8 @@ class Pipeline:
                 )
             )
             if any(call.spent) and call.bill is not None:
-                await call.bill.note()
+                with call.deadline.hold():  # the disk is not the API
+                    await call.bill.note()
             await call.throttle.back_off(call.ledger, seconds)
             call.ledger.count_wait(seconds)
 
@@ -174,12 +176,8 @@ class Pipeline:
     async def _wait(self, call: Call[T]) -> Permit:
         """Wait until it may go, within the deadline if the options count that."""
         max_wait = call.options.retry.max_retry_after
-        left = None if call.options.counts_waiting else call.deadline.hold()
-        try:
+        with nullcontext() if call.options.counts_waiting else call.deadline.hold():
             return await call.throttle.admit(call.ledger, max_wait)
-        finally:
-            if left is not None:
-                call.deadline.go_on(left)
 
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""

@@ -201,19 +201,28 @@ class Walker:
             at_risk=at_risk,
         )
         try:
-            await asyncio.shield(storing)
+            await asyncio.wait((storing,))  # which a cancellation leaves as it is
+            storing.result()
         except StoreError:
             way.state = "pending"  # what the page said of it is not in the store, and must not be
             if self.show is not None:
                 await self.show(page)
             raise
         except asyncio.CancelledError:  # it is in the queue, and may come to the disk
-            storing.add_done_callback(partial(_note_lost, way.outcome))
+            storing.add_done_callback(partial(self._hear_of, way.outcome))
             self._leave(way)
             if self.show is not None:
                 await self.show(page)
             return False
         return True
+
+    def _hear_of(self, outcome: Outcome, storing: asyncio.Future[None]) -> None:
+        """Tell an outcome what became of its last page, when nobody waited for that any more."""
+        error = storing.exception()
+        if isinstance(error, FollowingError):
+            outcome.error, outcome.is_unfinished, outcome.complete = error, True, False
+        elif self.show is not None or not self._run.keep_accounts:
+            outcome.accounts.clear()
 
     def _leave(self, way: Way) -> None:
         """Ask for nothing more, and wait for no room: what is paid is kept, then all is over."""
@@ -272,10 +281,3 @@ class Walker:
             credits_charged=charged,
             at_risk=at_risk,
         )
-
-
-def _note_lost(outcome: Outcome, storing: asyncio.Future[None]) -> None:
-    """Tell an outcome what the disk said of its last page when nobody waited for that any more."""
-    error = storing.exception()
-    if isinstance(error, FollowingError):
-        outcome.error, outcome.is_unfinished = error, True

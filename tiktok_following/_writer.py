@@ -23,6 +23,13 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT = 10_000
 """Milliseconds to wait for somebody who writes with other means, such as the SQLite shell."""
+_FULL = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
+"""How SQLite says that there is no room: on the disk, by a quota, or on that of a server."""
 CACHE_SIZE = 16_000
 """KiB: room for a group of 500 pages, which would else go to the disk in pieces."""
 
@@ -173,7 +180,7 @@ class StoreWriter(ProcessBound):
 
 
 def _is_full(failure: sqlite3.Error | None) -> bool:
-    return getattr(failure, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return getattr(failure, "sqlite_errorcode", None) in _FULL
 
 
 def _identify(path: Path) -> tuple[int, int] | None:

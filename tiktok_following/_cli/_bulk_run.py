@@ -75,8 +75,8 @@ class _Job:
     counts: Counts = attrs.field(factory=Counts)
     rows: BulkRows | None = None
     """`None` before the run has begun."""
-    begun: dict[str, int] = attrs.field(factory=dict[str, int])
-    """Rows written of the lists under way, where there is a limit."""
+    had: dict[str, int] = attrs.field(factory=dict[str, int])
+    """Rows of each handle so far, where there is a limit."""
 
     async def do(self) -> int:
         """Do it, and return the exit code."""
@@ -97,29 +97,36 @@ class _Job:
         self.messages.say(f"stopping: {number} under way will be stored; again leaves at once")
 
     async def _read(self, interruption: Interruption) -> None:
-        async with self.run as run:
-            if run.previous_at_risk:
-                cost = f"up to {count(run.previous_at_risk, 'credit')}"
-                self.messages.say(f"an earlier run died: its pages in flight may have cost {cost}")
-            rows = BulkRows(self.plan.jsonl, self.messages, run.stop)
-            self.rows = rows
-            with self.display, interruption.hasten():
-                if self.plan.jsonl is None:
-                    async for outcome in run:
-                        self._take(outcome, rows)
-                else:
-                    async for page in run.pages(on_outcome=lambda each: self._take(each, rows)):
-                        rows.write(page.handle, self._cut(page))
+        try:
+            async with self.run as run:
+                if run.previous_at_risk:
+                    cost = f"up to {count(run.previous_at_risk, 'credit')}"
+                    died = "an earlier run died: its pages in flight may have cost"
+                    self.messages.say(f"{died} {cost}")
+                self.rows = BulkRows(self.plan.jsonl, self.messages, run.stop)
+                with self.display, interruption.hasten():
+                    await self._take_all(self.rows)
+        finally:
+            if self.rows is not None:  # what landed when nobody took it any more
+                await self._take_all(self.rows)
+
+    async def _take_all(self, rows: BulkRows) -> None:
+        if self.plan.jsonl is None:
+            async for outcome in self.run:
+                self._take(outcome, rows)
+        else:
+            async for page in self.run.pages(on_outcome=lambda each: self._take(each, rows)):
+                rows.write(page.handle, self._cut(page))
 
     def _cut(self, page: FollowingPage) -> list[Account]:
         """Give the rows of a page that the limit allows; its pages come in their order."""
         limit = self.plan.limit_per_handle
         if limit is None:
             return page.accounts
-        before = self.begun.pop(page.handle, 0)
-        if page.has_more and before + len(page.accounts) < limit:
-            self.begun[page.handle] = before + len(page.accounts)
-        return page.accounts[: limit - before]
+        key = page.handle.lower()
+        before = self.had.get(key, 0)
+        self.had[key] = before + len(page.accounts)
+        return page.accounts[: max(0, limit - before)]
 
     def _take(self, outcome: Outcome, rows: BulkRows) -> None:
         self.counts.add(outcome)
