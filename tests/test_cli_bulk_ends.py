@@ -5,12 +5,15 @@ import contextlib
 import io
 import json
 import os
+import re
 import select
 import shlex
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -166,6 +169,34 @@ def test_ctrl_c_in_a_real_process_goes_on_as_told(server: Sandbox) -> None:
     assert process.returncode == 130
     assert run(*get_command(err)).code == 0
     assert server.credits_charged == count_pages(server)
+
+
+@pytest.mark.parametrize("jsonl", [None, "out.jsonl"])
+def test_what_landed_and_could_not_be_stored_is_handed_over_after_two_signals(
+    server: Sandbox, jsonl: str | None
+) -> None:
+    """Another program has the store for longer than is waited for."""
+    options = () if jsonl is None else ("--jsonl", jsonl)
+    with start_held(server, *options) as (process, gate):
+        other = sqlite3.connect("f.db")
+        other.execute("BEGIN IMMEDIATE")
+        gate.release()
+        wait_for(lambda: server.in_flight == 0)
+        time.sleep(0.5)  # what has not landed by then is at risk, and in none of the numbers below
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(2 * ECHO)
+        out, err = process.communicate(timeout=60)
+        other.close()
+    assert process.returncode == 130
+    rows = out if jsonl is None else Path("out.jsonl.rescued-1").read_text("utf-8")
+    with FollowingStore("f.db") as store:
+        stored = store.summary().accounts
+    (bought,) = re.findall(r"([\d,]+) accounts?, [\d,]+ credits? charged", err)
+    (lost,) = re.findall(r"([\d,]+) accounts? that the store could not take", err)
+    written = Counter(json.loads(line)["source_handle"] for line in rows.splitlines())
+    assert int(lost) == int(bought.replace(",", "")) - stored > 0
+    assert written.total() == (int(lost) if jsonl is None else int(lost) + stored)
 
 
 def test_two_times_ctrl_c_leave_a_real_process_at_once(server: Sandbox) -> None:
