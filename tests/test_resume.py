@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from bodies import make_body
 from conftest import MakeClient
-from test_bulk import SHORT, names, read, script_later, truth
+from test_bulk import SHORT, leave_at_once, names, read, script_later, truth
 
 from tiktok_following import (
     BadRequestError,
@@ -609,7 +609,11 @@ async def test_what_the_disk_refused_when_nobody_waited_any_more_is_told(
     gate.release()
     while sum(is_in(worker, "_store") for worker in run._crew._workers) < 4:
         await asyncio.sleep(0.001)
-    await leave_at_once(run, task, free)
+    leaving = asyncio.create_task(leave_at_once(run, task))
+    while any(is_in(worker, "_store") for worker in run._crew._workers):
+        await asyncio.sleep(0)
+    free.set()
+    await leaving
     stalled.exception()  # with pages in its group it was refused as they were
     outcomes = [outcome async for outcome in run]
     lost = [outcome for outcome in outcomes if outcome.accounts]
@@ -621,19 +625,6 @@ async def test_what_the_disk_refused_when_nobody_waited_any_more_is_told(
     assert {outcome.handle: len(outcome.accounts) for outcome in lost} == {
         handle: min(30, len(truth(sandbox, handle))) for handle in given
     }
-
-
-async def leave_at_once(run: Any, task: asyncio.Task[Any], free: threading.Event) -> None:
-    """Cancel who reads a run twice, and let the disk go on then."""
-    task.cancel()
-    while run.stopped_by is None:
-        await asyncio.sleep(0)
-    task.cancel()
-    while any(is_in(worker, "_store") for worker in run._crew._workers):
-        await asyncio.sleep(0)
-    free.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 def fill(connection: sqlite3.Connection) -> None:
