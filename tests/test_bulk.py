@@ -1334,8 +1334,8 @@ async def test_a_run_whose_tasks_are_cancelled_before_they_begin_ends(
     run = client.following_many(SHORT, store=path)
     before = asyncio.all_tasks()
     task = asyncio.ensure_future(read(run))
-    await asyncio.sleep(0)
-    assert run._crew is not None
+    while run._crew is None or not run._crew._workers:  # in the pass before they begin
+        await asyncio.sleep(0)
     workers, supervisor = set(run._crew._workers), run._crew._supervisor
     chosen = {"workers": workers, "supervisor": {supervisor}, "all": {*workers, supervisor, task}}
     spared = {task} if whom == "all but the consumer" else set[Any]()

@@ -292,6 +292,77 @@ async def test_one_run_at_a_time_writes_and_readers_may_look_on(
         assert [outcome async for outcome in run]
 
 
+@contextmanager
+def write_elsewhere(path: Path) -> Iterator[sqlite3.Connection]:
+    """Write to a store with other means, so that nobody else can until this is over."""
+    shell = sqlite3.connect(path, isolation_level=None)
+    try:
+        shell.execute("BEGIN IMMEDIATE")
+        yield shell
+    finally:
+        shell.close()
+
+
+async def until_locked(path: Path) -> None:
+    """Wait until a run opens a store: it locks it first."""
+    while not path.with_name(f"{path.name}.lock").read_bytes():
+        await asyncio.sleep(0.001)
+
+
+async def begin_to_enter(client: FollowingClient, path: Path) -> asyncio.Task[Any]:
+    """Enter a run on a store that was left, and wait until it is being opened."""
+    path.with_name(f"{path.name}.lock").write_bytes(b"")
+    entering = asyncio.ensure_future(client.following_many(SHORT, store=path).__aenter__())
+    await until_locked(path)
+    return entering
+
+
+async def test_the_event_loop_goes_on_while_a_store_cannot_be_opened_yet(
+    client: FollowingClient, path: Path
+) -> None:
+    await read(client.following_many(SHORT[:2], store=path))
+    with write_elsewhere(path) as shell:
+        entering = await begin_to_enter(client, path)
+        page = await client.following_page("nasa")
+        assert (len(page.accounts), entering.done()) == (30, False)
+        shell.execute("COMMIT")
+        run = await entering
+    assert len([outcome async for outcome in run]) == len(SHORT)
+    await run.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_who_is_cancelled_while_a_store_is_opened_leaves_it_to_others(
+    client: FollowingClient, path: Path, times: int
+) -> None:
+    await read(client.following_many(SHORT[:2], store=path))
+    with write_elsewhere(path) as shell:
+        entering = await begin_to_enter(client, path)
+        for _ in range(times):
+            entering.cancel()
+            await asyncio.sleep(0)
+        shell.execute("COMMIT")
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        ends = shell.execute("SELECT stopped_by, ended_at IS NULL FROM runs").fetchall()
+    assert ends == [(None, 0), ("cancelled", 0)]
+    run = client.following_many(SHORT, store=path)
+    assert len(await read(run)) == len(SHORT)
+    assert run.previous_at_risk == 0
+
+
+async def test_who_is_cancelled_while_a_store_is_refused_is_cancelled(
+    client: FollowingClient, path: Path
+) -> None:
+    async with client.following_many(SHORT, store=path):
+        entering = asyncio.ensure_future(client.following_many(SHORT, store=path).__aenter__())
+        await asyncio.sleep(0)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await entering
+        assert isinstance(caught.value.__cause__, StoreLockedError)
+
+
 async def test_a_file_of_another_api_or_of_trimmed_answers_is_refused(
     client: FollowingClient, path: Path
 ) -> None:
@@ -657,28 +728,17 @@ async def test_a_store_that_is_removed_ends_the_run_and_what_is_paid_then_is_han
     assert rows == sum(map(len, after)) > 0
 
 
-async def test_a_disk_that_refuses_the_last_word_is_heard_of(
-    client: FollowingClient, path: Path
-) -> None:
-    async with client.following_many(SHORT[:1], store=path, concurrency=1) as run:
-        assert (await anext(run)).complete
-        assert run._crew is not None
-        session = run._crew._session
-        assert session is not None
-        await session.close()
-        assert [outcome async for outcome in run] == []
-    assert run.stopped_by == "store"
-
-
-async def test_a_disk_that_refuses_a_new_handle_ends_the_run(
-    client: FollowingClient, path: Path
+@pytest.mark.parametrize("rest", [[], ["short1"]], ids=["the last word", "a new handle"])
+async def test_a_disk_that_refuses_is_heard_of_by_the_end_of_the_run(
+    client: FollowingClient, path: Path, rest: list[str]
 ) -> None:
     closed = asyncio.Event()
 
     async def handles() -> AsyncIterator[str]:
         yield "short0"
         await closed.wait()
-        yield "short1"
+        for handle in rest:
+            yield handle
 
     async with client.following_many(handles(), store=path) as run:
         assert (await anext(run)).complete

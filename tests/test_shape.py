@@ -22,7 +22,7 @@ FLOORS = [
     {"_structure", "_events"},
     {"_models"},
     {"_wire", "_ledger", "_limits", "_lookups", "_outcomes", "_columns"},
-    {"_pool", "_deadline", "_turns", "_lock"},
+    {"_pool", "_deadline", "_turns", "_lock", "_threads"},
     {"_retry", "_throttle", "_sending", "_watch"},
     {"_transport", "_call"},
     {"_pipeline", "_pagination", "_schema", "_writer", "_feed", "_outbox", "_tally", "_way"},

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from copy import copy
 from os import PathLike
 from types import TracebackType
@@ -23,7 +24,9 @@ from ._ledger import Ledger
 from ._models import FollowingPage, Usage
 from ._outcomes import Outcome, RunProgress, RunSummary
 from ._status import StoppedBy
+from ._store_errors import StoreError
 from ._tally import Tally
+from ._threads import run_to_end
 
 if TYPE_CHECKING:
     from ._session import StoreSession
@@ -80,7 +83,7 @@ class FollowingRun:
         if self._crew is not None:
             raise ConfigurationError("a run is used once: call following_many again")
         self._engine.transport.open()
-        session = None if self._store is None else self._open_store(self._store)
+        session = None if self._store is None else await self._open_store(self._store)
         self._began_at = time.monotonic()
         self._crew = Crew(
             self._engine, self._feed, self._options, self._run, self._ledger, session=session
@@ -245,22 +248,37 @@ class FollowingRun:
             failure, self._crew.failure = self._crew.failure, None
             raise failure
 
-    def _open_store(self, path: str | PathLike[str]) -> StoreSession:
+    async def _open_store(self, path: str | PathLike[str]) -> StoreSession:
+        """Open the store beside the loop, for a disk may be slow and somebody else may write."""
         from ._session import open_store  # noqa: PLC0415 - SQLite, for who has a store
 
-        run = attrs.asdict(self._run)
-        session = open_store(
-            path,
-            origin=make_origin(self._engine.base_url),
-            trim=self._run.trim,
-            concurrency=self._run.concurrency,
-            options={**run, "max_credits": self._ledger.max_credits},
-        )
-        self._previous_at_risk = session.previous_at_risk
-        if session.previous_at_risk:
-            text = "an earlier run died: what was in flight may have cost %d credits"
-            _logger.warning(text, session.previous_at_risk)
-        return session
+        opened: list[StoreSession] = []
+
+        def open_it() -> None:
+            session = open_store(
+                path,
+                origin=make_origin(self._engine.base_url),
+                trim=self._run.trim,
+                concurrency=self._run.concurrency,
+                options={**attrs.asdict(self._run), "max_credits": self._ledger.max_credits},
+            )
+            opened.append(session)
+            if session.previous_at_risk:  # told once, also to who is cancelled meanwhile
+                text = "an earlier run died: what was in flight may have cost %d credits"
+                _logger.warning(text, session.previous_at_risk)
+
+        try:
+            await run_to_end(open_it)
+        except asyncio.CancelledError:
+            for session in opened:
+                try:
+                    with suppress(StoreError):
+                        await session.finish(stopped_by="cancelled", usage=self._ledger.usage)
+                finally:
+                    await session.close()
+            raise
+        self._previous_at_risk = opened[0].previous_at_risk
+        return opened[0]
 
 
 def _ignore(_: Outcome) -> None:

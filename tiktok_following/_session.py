@@ -18,6 +18,7 @@ from ._opening import StoreReader, open_for_reading, refuse_what_is_foreign, res
 from ._schema import check_fixed, check_store, create_store, format_now
 from ._status import LookupState, StoppedBy
 from ._store import LOOKUP_COLUMNS, iter_pages, make_key, make_lookup, read_cursors
+from ._threads import run_to_end
 from ._version import __version__
 from ._writer import StoreWriter
 
@@ -223,16 +224,7 @@ class StoreSession:
     async def close(self) -> None:
         """Commit what is under way, tidy the file and free the lock; again does nothing."""
         self._reader.close()
-        loop, is_cancelled = asyncio.get_running_loop(), False
-        closing = loop.run_in_executor(None, self._writer.close)
-        while not closing.done():
-            try:
-                await asyncio.wait((closing,))
-            except asyncio.CancelledError:  # who is gone before it is done leaves the file locked
-                is_cancelled = True
-        closing.result()
-        if is_cancelled:
-            raise asyncio.CancelledError
+        await run_to_end(self._writer.close)  # who is gone before leaves the file locked
 
 
 def open_store(
