@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_runs import point_to, run, run_on, start_process
+from cli_runs import point_to, run, run_on, run_process, start_process
 
 from tiktok_following import FollowingStore
 from tiktok_following._cli._bulk_plan import BulkPlan
@@ -64,6 +64,11 @@ def hold_pages(server: Sandbox) -> Gate:
 def wait_for(has_come: Callable[[], bool]) -> None:
     while not has_come():
         select.select([], [], [], 0.002)
+
+
+def is_locked() -> bool:
+    """Tell whether a run locked the store since its lock was emptied."""
+    return Path("f.db.lock").stat().st_size > 0
 
 
 @contextlib.contextmanager
@@ -307,6 +312,41 @@ async def test_cancelling_a_run_lets_its_pages_land(server: Sandbox) -> None:
     with FollowingStore("f.db") as store:
         assert store.summary().pages == server.credits_charged
         assert store.summary().credits_at_risk == 0
+
+
+@pytest.mark.parametrize("is_freed", [True, False])
+async def test_two_signals_while_the_store_is_opened_are_no_success(
+    server: Sandbox, monkeypatch: pytest.MonkeyPatch, *, is_freed: bool
+) -> None:
+    """Another program has the store, in which an earlier run died."""
+    monkeypatch.setattr("tiktok_following._writer.BUSY_TIMEOUT", 15_000 if is_freed else 500)
+    with start_held(server) as (process, _):
+        process.kill()
+        process.wait()
+    os.truncate("f.db.lock", 0)
+    err = io.StringIO()
+    with contextlib.closing(sqlite3.connect("f.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        plan = BulkPlan(input="handles.txt", store="f.db", concurrency=AT_ONCE)
+        with contextlib.redirect_stderr(err):
+            command = run_bulk(plan, open_handles(plan.input, None), Messages())
+            task = asyncio.create_task(command)
+            while not is_locked():
+                await asyncio.sleep(0.002)
+            os.kill(os.getpid(), signal.SIGTERM)
+            while "stopping: " not in err.getvalue():
+                await asyncio.sleep(0.002)
+            os.kill(os.getpid(), signal.SIGINT)
+            while not task.cancelling():
+                await asyncio.sleep(0.002)
+            if is_freed:
+                other.execute("COMMIT")
+            assert await task == 143
+    told = err.getvalue()
+    assert ("an earlier run died" in told, "go on with: " in told) == (is_freed, is_freed)
+    assert ("database is locked" in told) == (not is_freed)
+    later = run_process(*COMMAND, settings=point_to(server))
+    assert ("an earlier run died" in later.err, later.code) == (not is_freed, 0)
 
 
 def test_a_signal_that_was_turned_off_is_left_so(server: Sandbox) -> None:

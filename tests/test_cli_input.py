@@ -151,8 +151,8 @@ def test_a_json_array_is_refused(tmp_path: Path) -> None:
 )
 def test_a_json_line_without_a_handle_is_told_and_never_bought(tmp_path: Path, line: str) -> None:
     entries = read(tmp_path, f'"nasa"\n{line}\n"esa"\n')
-    assert entries == ["nasa", f"line 2: {line}", "esa"]
-    with pytest.raises(InvalidHandleError, match="line 2: "):
+    assert entries == ["nasa", f"line 2 has no handle: {line}", "esa"]
+    with pytest.raises(InvalidHandleError, match="line 2 has no handle: "):
         parse_handle(entries[1])
 
 

@@ -862,6 +862,14 @@ def test_a_read_only_store_can_be_read_and_not_written(shelf: Path) -> None:
         open_session(shelf / "other.db")
 
 
+def test_a_store_that_no_index_can_be_put_beside_is_read(path: Path) -> None:
+    """As on a disk that is mounted for reading."""
+    make_store(path)
+    Path(f"{path}-shm").mkdir()
+    with FollowingStore(path) as store:
+        assert store.summary().runs == 1
+
+
 def test_a_read_only_file_in_a_good_folder_is_told(path: Path) -> None:
     make_store(path)
     change(path, "CREATE TRIGGER refuse BEFORE INSERT ON runs BEGIN SELECT raise(ABORT, 'no'); END")

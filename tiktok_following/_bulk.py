@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from copy import copy
+from functools import partial
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -24,7 +24,6 @@ from ._ledger import Ledger
 from ._models import FollowingPage, Usage
 from ._outcomes import Outcome, RunProgress, RunSummary
 from ._status import StoppedBy
-from ._store_errors import StoreError
 from ._tally import Tally
 from ._threads import run_to_end
 
@@ -83,14 +82,7 @@ class FollowingRun:
         if self._crew is not None:
             raise ConfigurationError("a run is used once: call following_many again")
         self._engine.transport.open()
-        session = None if self._store is None else await self._open_store(self._store)
-        self._began_at = time.monotonic()
-        self._crew = Crew(
-            self._engine, self._feed, self._options, self._run, self._ledger, session=session
-        )
-        if self._is_stopped:
-            self._crew.end("user")
-        return self
+        return self._begin(None if self._store is None else await self._open_store(self._store))
 
     async def __aexit__(
         self,
@@ -248,37 +240,38 @@ class FollowingRun:
             failure, self._crew.failure = self._crew.failure, None
             raise failure
 
-    async def _open_store(self, path: str | PathLike[str]) -> StoreSession:
-        """Open the store beside the loop, for a disk may be slow and somebody else may write."""
-        from ._session import open_store  # noqa: PLC0415 - SQLite, for who has a store
+    def _open_store(self, path: str | PathLike[str]) -> Coroutine[Any, Any, StoreSession]:
+        """Open the store, when awaited, beside the loop: somebody else may write to it."""
+        from ._session import StoreSession, open_store  # noqa: PLC0415 - SQLite, for who has a store
 
-        opened: list[StoreSession] = []
+        work = partial(
+            open_store,
+            path,
+            origin=make_origin(self._engine.base_url),
+            trim=self._run.trim,
+            concurrency=self._run.concurrency,
+            options={**attrs.asdict(self._run), "max_credits": self._ledger.max_credits},
+        )
+        return run_to_end(work, StoreSession.close_here, self._leave_at_once)
 
-        def open_it() -> None:
-            session = open_store(
-                path,
-                origin=make_origin(self._engine.base_url),
-                trim=self._run.trim,
-                concurrency=self._run.concurrency,
-                options={**attrs.asdict(self._run), "max_credits": self._ledger.max_credits},
-            )
-            opened.append(session)
-            if session.previous_at_risk:  # told once, also to who is cancelled meanwhile
-                text = "an earlier run died: what was in flight may have cost %d credits"
-                _logger.warning(text, session.previous_at_risk)
+    async def _leave_at_once(self, session: StoreSession) -> None:
+        """Enter and leave, as the caller was cancelled meanwhile."""
+        self._begin(session)
+        self._end("cancelled")
+        await self._enter(None).join()
 
-        try:
-            await run_to_end(open_it)
-        except asyncio.CancelledError:
-            for session in opened:
-                try:
-                    with suppress(StoreError):
-                        await session.finish(stopped_by="cancelled", usage=self._ledger.usage)
-                finally:
-                    await session.close()
-            raise
-        self._previous_at_risk = opened[0].previous_at_risk
-        return opened[0]
+    def _begin(self, session: StoreSession | None) -> Self:
+        self._began_at = time.monotonic()
+        self._crew = Crew(
+            self._engine, self._feed, self._options, self._run, self._ledger, session=session
+        )
+        if self._is_stopped:
+            self._crew.end("user")
+        if session is not None and session.previous_at_risk:
+            self._previous_at_risk = session.previous_at_risk
+            text = "an earlier run died: what was in flight may have cost %d credits"
+            _logger.warning(text, session.previous_at_risk)
+        return self
 
 
 def _ignore(_: Outcome) -> None:

@@ -98,6 +98,10 @@ class LoopThread(ProcessBound):
         except ClientClosedError:  # all calls are being cancelled
             self._home.join()
             call.return_result()
+        except BaseException:  # a second interruption, maybe before the call could hear of this
+            with suppress(FollowingError):
+                self._home.post(call.cancel)
+            raise
         else:
             call.wait(None)
 

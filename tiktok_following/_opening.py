@@ -12,6 +12,8 @@ from ._forks import ProcessBound
 from ._schema import check_store
 from ._store_errors import StoreError, StoreMismatchError, StoreVersionError
 
+_NO_INDEX = (sqlite3.SQLITE_READONLY_DIRECTORY, sqlite3.SQLITE_CANTOPEN)
+
 
 class StoreReader(sqlite3.Connection, ProcessBound):
     """A connection that knows when it is a copy: SQLite's locks are not for two processes."""
@@ -69,13 +71,13 @@ def refuse_what_is_foreign(file: Path, name: str) -> None:
 
 
 def _is_at_rest(path: Path, error: StoreError) -> bool:
-    """Tell whether a store was refused only as its folder cannot be written.
+    """Tell whether a store was refused only as its folder, or the disk, cannot be written.
 
     SQLite wants to put an index of the WAL there. Without a WAL nobody writes, and there is nothing
     that the index could tell.
     """
     code = getattr(error.__cause__, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_READONLY_DIRECTORY and not Path(f"{path}-wal").exists()
+    return code in _NO_INDEX and not Path(f"{path}-wal").exists()
 
 
 def _connect(path: Path, name: str, mode: str) -> StoreReader:

@@ -223,8 +223,12 @@ class StoreSession:
 
     async def close(self) -> None:
         """Commit what is under way, tidy the file and free the lock; again does nothing."""
+        await run_to_end(self.close_here)  # who is gone before leaves the file locked
+
+    def close_here(self) -> None:
+        """Do as `close`, and block meanwhile."""
         self._reader.close()
-        await run_to_end(self._writer.close)  # who is gone before leaves the file locked
+        self._writer.close()
 
 
 def open_store(

@@ -39,7 +39,7 @@ class StoreMismatchError(StoreError):
 
 
 class StoreWriteError(StoreError):
-    """The store cannot be written: read-only, disk full, removed. What was committed stays."""
+    """The store cannot be written: read-only, full, removed, held. What was committed stays."""
 
 
 class ExportError(FollowingError):

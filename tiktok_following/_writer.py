@@ -79,7 +79,11 @@ class StoreWriter(ProcessBound):
         self._is_closed = False
         self._failure: sqlite3.Error | None = None
         self._thread = threading.Thread(target=self._run, name="following-store", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # there is no room for a thread
+            self._let_go()
+            raise
 
     def submit(self, work: Work[T], *, is_last: bool = False) -> asyncio.Future[T]:
         """Queue a job; its future is done when it is committed.
@@ -127,6 +131,9 @@ class StoreWriter(ProcessBound):
         with contextlib.suppress(sqlite3.Error):  # what is committed is safe in the WAL too
             self._connection.execute("PRAGMA busy_timeout = 0")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._connection.close()
         self._lock.release()
 

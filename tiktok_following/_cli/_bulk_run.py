@@ -12,6 +12,7 @@ from tiktok_following._client import FollowingClient
 from tiktok_following._errors import InvalidHandleError
 from tiktok_following._models import Account, FollowingPage
 from tiktok_following._outcomes import Outcome
+from tiktok_following._store_errors import StoreError
 
 from ._bulk_display import BulkDisplay
 from ._bulk_plan import BulkPlan
@@ -83,12 +84,14 @@ class _Job:
         with Interruption(self._stop) as interruption:
             try:
                 await self._read(interruption)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as cancellation:
                 if interruption.exit_code is None:
                     raise
+                if self.rows is None:
+                    self._say_unopened(cancellation.__cause__)
             finally:
                 if self.rows is not None:
-                    self._say_end(self.rows)
+                    self._say_end()
         return self._choose_exit_code(interruption.exit_code)
 
     def _stop(self) -> None:
@@ -99,10 +102,7 @@ class _Job:
     async def _read(self, interruption: Interruption) -> None:
         try:
             async with self.run as run:
-                if run.previous_at_risk:
-                    cost = f"up to {count(run.previous_at_risk, 'credit')}"
-                    died = "an earlier run died: its pages in flight may have cost"
-                    self.messages.say(f"{died} {cost}")
+                self._say_risk()
                 self.rows = BulkRows(self.plan.jsonl, self.messages, run.stop)
                 with self.display, interruption.hasten():
                     await self._take_all(self.rows)
@@ -141,12 +141,26 @@ class _Job:
         elif failures == _SHOWN_FAILURES + 1:
             self.messages.say("more failures are only counted, without -v")
 
-    def _say_end(self, rows: BulkRows) -> None:
+    def _say_unopened(self, cause: BaseException | None) -> None:
+        """Say what became of a run that was left while its store was being opened."""
+        if isinstance(cause, StoreError):
+            self.messages.say(explain(cause))
+        else:
+            self._say_risk()
+            self._say_end()
+
+    def _say_risk(self) -> None:
+        if self.run.previous_at_risk:
+            cost = f"up to {count(self.run.previous_at_risk, 'credit')}"
+            self.messages.say(f"an earlier run died: its pages in flight may have cost {cost}")
+
+    def _say_end(self) -> None:
         """Say the last lines."""
         summary, problem = self.run.summary, self.handles.problem
         if problem is not None:
             self.messages.say(f"{problem}; what comes after it was not read")
-        rows.close(is_whole=summary.stopped_by is None and problem is None)
+        if self.rows is not None:
+            self.rows.close(is_whole=summary.stopped_by is None and problem is None)
         lines = iter_closing_lines(
             self.plan,
             summary,
@@ -159,7 +173,8 @@ class _Job:
 
     def _choose_exit_code(self, interrupted: int | None) -> int:
         summary = self.run.summary
-        if summary.stopped_by in {"user", "cancelled"} and interrupted is not None:
+        is_left = self.rows is None or summary.stopped_by in {"user", "cancelled"}
+        if is_left and interrupted is not None:
             return interrupted
         if summary.error is not None:
             return choose_exit_code(summary.error)

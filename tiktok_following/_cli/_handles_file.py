@@ -125,7 +125,7 @@ def _iter_json(rest: Iterable[str], lines: Lines, column: str | None) -> Iterato
             raise InputError(f"{lines.name} is a JSON array: JSON lines have one value on each")
         is_first = False
         # With its white space this is no handle, whatever the line is.
-        yield value if isinstance(value, str) else f"line {lines.number}: {text}"
+        yield value if isinstance(value, str) else f"line {lines.number} has no handle: {text}"
 
 
 def _find_key(row: dict[str, Any], column: str | None) -> str | None:
