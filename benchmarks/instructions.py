@@ -1,6 +1,6 @@
 """Count the instructions of a page, where noise has no say: ours, bare aiohttp's, the parse alone.
 
-Run it as ``python benchmarks/instructions.py``; it needs valgrind, and takes three minutes. Each
+Run it as ``python benchmarks/instructions.py``; it needs valgrind, and takes two minutes. Each
 side runs in a process of its own under valgrind, once for few pages and once for more, and what is
 told is the difference. Two runs differ by less than a hundredth. Caches are not counted: what is
 far from the processor's takes longer than here.

@@ -303,17 +303,13 @@ def write_elsewhere(path: Path) -> Iterator[sqlite3.Connection]:
         shell.close()
 
 
-async def until_locked(path: Path) -> None:
-    """Wait until a run opens a store: it locks it first."""
-    while not path.with_name(f"{path.name}.lock").read_bytes():
-        await asyncio.sleep(0.001)
-
-
 async def begin_to_enter(client: FollowingClient, path: Path) -> asyncio.Task[Any]:
     """Enter a run on a store that was left, and wait until it is being opened."""
-    path.with_name(f"{path.name}.lock").write_bytes(b"")
+    lock = path.with_name(f"{path.name}.lock")
+    lock.write_bytes(b"")
     entering = asyncio.ensure_future(client.following_many(SHORT, store=path).__aenter__())
-    await until_locked(path)
+    while not lock.read_bytes():  # it is locked first
+        await asyncio.sleep(0.001)
     return entering
 
 
@@ -453,18 +449,15 @@ async def test_a_cancelled_run_writes_down_what_it_left_at_risk(
 async def test_a_page_on_its_way_to_the_disk_when_time_is_up_is_stored_all_the_same(
     client: FollowingClient, sandbox: Sandbox, path: Path
 ) -> None:
-    shell = sqlite3.connect(path, isolation_level=None)
     async with client.following_many(SHORT[:1], store=path, drain_timeout=0.01) as run:
         first = asyncio.ensure_future(anext(run))
         while not client.throttle.in_flight:
             await asyncio.sleep(0)
-        shell.execute("BEGIN IMMEDIATE")  # somebody else writes: the commit has to wait
-        while client.throttle.in_flight:
-            await asyncio.sleep(0.001)
-        run.stop()
-        outcome = await first
-        shell.execute("ROLLBACK")
-    shell.close()
+        with write_elsewhere(path):  # the commit has to wait
+            while client.throttle.in_flight:
+                await asyncio.sleep(0.001)
+            run.stop()
+            outcome = await first
     assert (outcome.complete, outcome.is_unfinished, outcome.error) == (True, False, None)
     assert names(outcome) == truth(sandbox, "short0")
     with FollowingStore(path) as store:
