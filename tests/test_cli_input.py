@@ -167,6 +167,11 @@ def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path, name: str) -> None:
     )
 
 
+def test_a_null_character_is_told(tmp_path: Path) -> None:
+    text = refuse(tmp_path, b"nasa\nes\0a.b\n")
+    assert text == "handles.txt, line 2, has a null character, which no text has"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_is_recognised(tmp_path: Path, encoding: str) -> None:
     text = refuse(tmp_path, "nasa\nesa".encode(encoding))

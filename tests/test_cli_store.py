@@ -59,7 +59,7 @@ def test_export_replaces_a_file_only_when_asked(store: Path) -> None:
     out.write_text("before")
     result = run("export", str(store), str(out))
     assert result.code == 1
-    assert result.err == "the file exists already, and overwrite is not set\n"
+    assert result.err == f"the file exists already, and overwrite is not set (file {str(out)!r})\n"
     assert out.read_text() == "before"
     assert run("export", str(store), str(out), "--overwrite").code == 0
     assert out.read_text().startswith("source_handle,")

@@ -333,7 +333,7 @@ def test_a_pipe_closed_by_its_reader_is_no_error_and_buys_nothing_more(
         process.stdout.close()
         gate.release()
         assert process.wait(10) == 0
-        assert process.stderr.read() == "1 handle, 0 accounts, 0 pages, 1 credit charged\n"
+        assert process.stderr.read() == "1 handle, 0 accounts, 1 page, 1 credit charged\n"
     assert server.credits_charged == 1
 
 
@@ -399,7 +399,7 @@ def test_a_full_disk_is_one_line_and_buys_nothing_more(server: Sandbox, format_:
     assert err.splitlines() == [
         "cannot write the output: No space left on device",
         "not begun: b",
-        "1 handle, 0 accounts, 0 pages, 1 credit charged",
+        "1 handle, 0 accounts, 1 page, 1 credit charged",
     ]
     assert server.credits_charged == 1
 

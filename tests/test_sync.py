@@ -39,6 +39,7 @@ from tiktok_following import (
     sync,
 )
 from tiktok_following._handle_relay import HandleRelay, _settle
+from tiktok_following._lock import StoreLock
 from tiktok_following._loop_thread import LoopThread
 from tiktok_following.sandbox import Gate, Sandbox, faults
 from tiktok_following.sync import FollowingClient
@@ -394,6 +395,18 @@ def test_a_closed_client_says_so_and_may_be_closed_again(client: FollowingClient
         with pytest.raises(ClientClosedError):
             use()
     assert pager.partial.accounts == []
+
+
+def test_a_run_whose_client_was_closed_lets_go_of_its_store(
+    client: FollowingClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "f.db"
+    with pytest.raises(ClientClosedError), client.following_many(["nasa"], store=file):
+        client.close()
+    with FollowingStore(file) as store:
+        (run,) = store.runs()
+    assert (run.stopped_by, run.ended_at is not None) == ("user", True)
+    StoreLock(file, "f.db").release()
 
 
 def test_closing_ends_what_other_threads_wait_for(client: FollowingClient, api: Sandbox) -> None:

@@ -70,6 +70,7 @@ class StoreLock(ProcessBound):
             holder = line.decode("ascii", "replace")
             self.release()
             by = f"process {holder}" if holder.isdecimal() else "another process"
+            by = "another run of this process" if holder == str(os.getpid()) else by
             raise StoreLockedError(f"{by} is writing to this store", path=name) from error
         except OSError as error:
             self.release()
@@ -89,13 +90,16 @@ class StoreLock(ProcessBound):
 
     def drop_ballast(self) -> None:
         """Give the room back to the disk that was kept for when there is no other."""
-        if self._end:  # it is ours
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._end)
+        self._cut(self._end)
 
     def release(self) -> None:
         """Give it back."""
         self._is_released = True
-        self.drop_ballast()
+        self._cut(0)  # who has it next is not to be taken for this process
         _unlock(self._descriptor)
         os.close(self._descriptor)
+
+    def _cut(self, end: int) -> None:
+        if self._end:  # it is ours
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, end)

@@ -56,9 +56,16 @@ class ExportError(FollowingError):
         return f"{self.message} (file {self.path!r})"
 
 
+def is_busy(cause: Exception | None) -> bool:
+    """Tell whether SQLite waited long enough for somebody else who writes."""
+    return str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
+
+
 def make_write_error(name: str, cause: Exception | None) -> StoreWriteError:
     """Tell why the store called `name` cannot be written."""
     reason = cause.strerror if isinstance(cause, OSError) else cause
+    if is_busy(cause):
+        reason = f"{cause}, by another program that writes to it"
     error = StoreWriteError(f"the store cannot be written: {reason}", path=name)
     error.__cause__ = cause
     return error

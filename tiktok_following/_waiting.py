@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 from ._bulk import FollowingRun as AsyncRun, OnOutcome
-from ._errors import FollowingError
+from ._errors import ClientClosedError, FollowingError
 from ._handle_relay import HandleRelay
 from ._loop_thread import LoopThread
 from ._models import Account, Following, FollowingPage, Usage
@@ -22,6 +22,10 @@ from ._pagination import FollowingPager as AsyncPager, mark
 from ._status import Status, StoppedBy
 
 T = TypeVar("T")
+
+
+async def _close_nothing() -> None:
+    pass
 
 
 async def _take(iterator: AsyncIterator[T], given_back: deque[T | None] | None = None) -> T | None:
@@ -142,6 +146,13 @@ class FollowingRun:
     ) -> None:
         try:
             self._thread.run(self._run.__aexit__(kind, error, traceback))
+        except ClientClosedError:
+            self._thread.close()  # somebody else may be about to
+            if not self._run.summary.is_over:  # it was not begun, and may hold a store
+                elsewhere = LoopThread(_close_nothing)
+                elsewhere.run(self._run.__aexit__(kind, error, traceback))
+                elsewhere.close()
+            raise
         except BaseException as interruption:  # maybe before anything of that was begun
             with suppress(FollowingError):
                 self._thread.run(self._run.__aexit__(type(interruption), interruption, None))

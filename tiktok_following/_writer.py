@@ -16,7 +16,7 @@ import attrs
 
 from ._forks import ProcessBound
 from ._lock import StoreLock
-from ._store_errors import StoreError, make_write_error
+from ._store_errors import StoreError, is_busy, make_write_error
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -47,9 +47,9 @@ class StoreWriter(ProcessBound):
     """Everything that is written goes through one thread, in groups that commit together.
 
     Once the disk refused, or the file or its lock was removed, nothing more is tried: every job of
-    that group, and every later one, fails with `StoreWriteError`; on a full disk only the last job
-    is tried again, with some room that was kept for it. A job that raises something of its own
-    fails alone.
+    that group, and every later one, fails with `StoreWriteError`. Only the last job is tried again:
+    on a full disk with some room that was kept for it, and at once where somebody else wrote. A job
+    that raises something of its own fails alone.
 
     Its thread is a daemon: without `close` it does not keep the process alive, and what was not
     acknowledged by then may be lost.
@@ -129,9 +129,13 @@ class StoreWriter(ProcessBound):
             with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
                 group[0].future.get_loop().call_soon_threadsafe(_tell, group)
         with contextlib.suppress(sqlite3.Error):  # what is committed is safe in the WAL too
-            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._stop_waiting()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._let_go()
+
+    def _stop_waiting(self) -> None:
+        """Wait for nobody any more who writes with other means."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
 
     def _let_go(self) -> None:
         self._connection.close()
@@ -147,8 +151,9 @@ class StoreWriter(ProcessBound):
         """Commit a group, without the jobs that fail by themselves."""
         group = self._try_all(group)
         failure = self._failure
-        if group and group[-1].is_last and _is_full(failure):
+        if group and group[-1].is_last and (_is_full(failure) or is_busy(failure)):
             self._lock.drop_ballast()
+            self._stop_waiting()
             self._failure = None
             group = [*group[:-1], *self._try_all(group[-1:])]
             self._failure = failure

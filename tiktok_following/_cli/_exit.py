@@ -16,7 +16,12 @@ from tiktok_following._errors import (
     PermissionDeniedError,
     RequestError,
 )
-from tiktok_following._store_errors import StoreError, StoreMismatchError, StoreVersionError
+from tiktok_following._store_errors import (
+    ExportError,
+    StoreError,
+    StoreMismatchError,
+    StoreVersionError,
+)
 
 from ._lines import InputError
 
@@ -90,7 +95,7 @@ def _introduce(error: FollowingError) -> str:
     if isinstance(error, NotFoundError):
         is_set = bool(os.environ.get(BASE_URL_VARIABLE))
         return f"check {BASE_URL_VARIABLE}: {error.message}" if is_set else error.message
-    if isinstance(error, StoreError):
+    if isinstance(error, (StoreError, ExportError)):  # with the file's name
         return str(error)
     return error.message
 

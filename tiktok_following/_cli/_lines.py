@@ -103,6 +103,8 @@ class Lines:
         if len(line) > LONGEST_LINE:
             raise InputError(f"{self.place} has more than {LONGEST_LINE:,} characters")
         if "\0" in line or not _is_unicode(line):
+            if 0 < line.count("\0") * 3 < len(line):
+                raise InputError(f"{self.place} has a null character, which no text has")
             hint = " (it looks like UTF-16)" if "\0" in line else ""
             raise InputError(f"{self.place} is not UTF-8 text{hint}: save it as UTF-8")
         return line

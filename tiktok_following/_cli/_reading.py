@@ -125,8 +125,8 @@ class Reading:
         """Write the rows of a page, the last one cut at the limit."""
         limit = self.plan.limit
         accounts = page.accounts[: None if limit is None else limit - state.accounts]
+        state.pages += 1  # paid, whatever becomes of its rows
         self.rows.write(state.handle, accounts)
-        state.pages += 1
         state.accounts += len(accounts)
         if len(accounts) < len(page.accounts):
             state.repeated = len(accounts)
