@@ -516,7 +516,7 @@ def test_what_a_full_disk_cannot_take_is_handed_over(server: Sandbox, jsonl: str
         handed_over |= read_rows(part[: part.rfind("\n") + 1])
     assert len(stored | handed_over) == 30 * server.credits_charged
     unstored = handed_over.keys() - stored.keys()
-    assert f"{len(unstored):,} accounts that the store could not take are on " in result.err
+    assert f"{len(unstored):,} accounts that the store could not take are " in result.err
     assert 0 < len(unstored) == 30 * server.credits_charged - len(stored)
     assert len(stored) > 0
     assert "lost" not in result.err

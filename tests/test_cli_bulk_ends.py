@@ -198,6 +198,7 @@ def test_what_landed_and_could_not_be_stored_is_handed_over_after_two_signals(
     with FollowingStore("f.db") as store:
         stored = store.summary().accounts
     (bought,) = re.findall(r"([\d,]+) accounts?, [\d,]+ credits? charged", err)
+    assert err.count("database is locked") == 1
     (lost,) = re.findall(r"([\d,]+) accounts? that the store could not take", err)
     written = Counter(json.loads(line)["source_handle"] for line in rows.splitlines())
     assert int(lost) == int(bought.replace(",", "")) - stored > 0

@@ -59,7 +59,7 @@ def open_rows(
         yield BulkRows(target, Messages(), lambda: stops.append("stop")), err, stops
 
 
-KEEP = "keep these: the pages they are of are bought again when you go on"
+KEEP = "keep these if you do not go on: going on buys their pages again"
 
 
 def count_rows(text: str) -> int:
@@ -78,10 +78,13 @@ def test_without_a_file_only_what_the_store_refused_is_written() -> None:
         rows.write("nasa", make_accounts(5))
         rows.note(make_refused(3))
         rows.note(make_refused(0))
-        rows.close(is_whole=False)
+        rows.close(is_whole=False, is_told=False)
         assert count_rows(read(out)) == 3
-    told = "3 accounts that the store could not take are on standard output, as JSON lines"
-    assert err.getvalue().splitlines() == [told, KEEP]
+    assert err.getvalue().splitlines() == [
+        "the store cannot be written (store 'f.db')",
+        "3 accounts that the store could not take are on standard output, as JSON lines",
+        KEEP,
+    ]
     assert stops == []
 
 
@@ -93,7 +96,7 @@ def test_what_the_store_refused_after_its_outcome_was_told_is_written_too() -> N
         rows.note(late)
         rows.note(stored)
         late.error = refusal
-        rows.close(is_whole=False)
+        rows.close(is_whole=False, is_told=True)
         assert count_rows(read(out)) == 3
 
 
@@ -103,9 +106,12 @@ def test_what_the_store_refused_is_in_the_file_of_rows_already() -> None:
         refused = make_refused(3)
         rows.write("nasa", refused.accounts)
         rows.note(refused)
-        rows.close(is_whole=False)
+        rows.close(is_whole=False, is_told=True)
     assert err.getvalue().splitlines() == [
-        "3 accounts that the store could not take are on out.jsonl.rescued-2, as JSON lines",
+        (
+            "3 accounts that the store could not take are among those in out.jsonl.rescued-2, "
+            "as JSON lines"
+        ),
         KEEP,
         "rows of a part of the handles are in out.jsonl.rescued-2",
     ]
@@ -117,15 +123,15 @@ def test_what_the_store_refused_is_in_the_file_of_rows_already() -> None:
 def test_what_was_written_to_a_device_cannot_be_set_aside() -> None:
     with open_rows("/dev/null") as (rows, err, _):
         rows.note(make_refused(3))
-        rows.close(is_whole=False)
-    assert "the store could not take are on /dev/null" in err.getvalue()
+        rows.close(is_whole=False, is_told=True)
+    assert "the store could not take are among those in /dev/null" in err.getvalue()
 
 
 def test_rows_that_cannot_be_set_aside_stay_where_they_are() -> None:
     with open_rows("out.jsonl") as (rows, err, _):
         rows.note(make_refused(3))
         Path("out.jsonl.part").unlink()
-        rows.close(is_whole=False)
+        rows.close(is_whole=False, is_told=True)
     assert err.getvalue().startswith("cannot write out.jsonl.part: ")
 
 
@@ -145,7 +151,7 @@ def test_what_neither_the_store_nor_the_file_takes_goes_to_standard_output() -> 
         rows.write("nasa", refused.accounts)
         rows.write("nasa", refused.accounts)
         rows.note(refused)
-        rows.close(is_whole=True)
+        rows.close(is_whole=True, is_told=True)
         assert count_rows(read(out)) == 3
     assert rows.is_broken
     assert stops == ["stop"]
@@ -160,7 +166,7 @@ def test_what_can_be_written_nowhere_is_said_to_be_lost() -> None:
         refused = make_refused(3)
         rows.write("nasa", refused.accounts)
         rows.note(refused)
-        rows.close(is_whole=False)
+        rows.close(is_whole=False, is_told=True)
         with contextlib.suppress(OSError):
             full.close()
     assert "lost: 3 accounts that could not be written anywhere\n" in err.getvalue()
@@ -171,7 +177,7 @@ def test_a_file_that_cannot_get_its_name_keeps_the_rows() -> None:
     with open_rows("out.jsonl") as (rows, err, _):
         rows.write("nasa", make_accounts(3))
         Path("out.jsonl").mkdir()
-        rows.close(is_whole=True)
+        rows.close(is_whole=True, is_told=True)
     assert rows.is_broken
     assert err.getvalue() == "cannot write out.jsonl.part: Is a directory\n"
     assert count_rows(Path("out.jsonl.part").read_text(encoding="utf-8")) == 3
@@ -181,7 +187,7 @@ def test_a_link_to_a_file_stays_one() -> None:
     Path("link.jsonl").symlink_to("there.jsonl")
     with open_rows("link.jsonl") as (rows, _, _):
         rows.write("nasa", make_accounts(3))
-        rows.close(is_whole=True)
+        rows.close(is_whole=True, is_told=True)
     assert Path("link.jsonl").is_symlink()
     assert count_rows(Path("there.jsonl").read_text(encoding="utf-8")) == 3
 

@@ -167,15 +167,23 @@ def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path, name: str) -> None:
     )
 
 
+NULL = "has a null character, as text in UTF-16 has: save it as UTF-8"
+
+
 def test_a_null_character_is_told(tmp_path: Path) -> None:
     text = refuse(tmp_path, b"nasa\nes\0a.b\n")
-    assert text == "handles.txt, line 2, has a null character, which no text has"
+    assert text == f"handles.txt, line 2, {NULL}"
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_recognised(tmp_path: Path, encoding: str) -> None:
-    text = refuse(tmp_path, "nasa\nesa".encode(encoding))
-    assert text == "handles.txt, line 1, is not UTF-8 text (it looks like UTF-16): save it as UTF-8"
+@pytest.mark.parametrize("first", ["nasa", "имя,другое"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_recognised(tmp_path: Path, encoding: str, first: str) -> None:
+    body = f"{first}\nesa".encode(encoding)
+    marked = refuse(tmp_path, "\ufeff".encode(encoding) + body)
+    is_not = "is not UTF-8 text (it looks like UTF-16): save it as UTF-8"
+    assert marked == f"handles.txt, line 1, {is_not}"
+    bare = refuse(tmp_path, body)
+    assert bare == f"handles.txt, line 1, {NULL}"
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv"])

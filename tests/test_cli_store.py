@@ -59,7 +59,7 @@ def test_export_replaces_a_file_only_when_asked(store: Path) -> None:
     out.write_text("before")
     result = run("export", str(store), str(out))
     assert result.code == 1
-    assert result.err == f"the file exists already, and overwrite is not set (file {str(out)!r})\n"
+    assert result.err == f"the file exists already, which overwrite replaces (file {str(out)!r})\n"
     assert out.read_text() == "before"
     assert run("export", str(store), str(out), "--overwrite").code == 0
     assert out.read_text().startswith("source_handle,")
@@ -157,13 +157,16 @@ def test_status_says_what_a_store_holds_and_how_to_go_on(tmp_path: Path) -> None
         "handles:  12: 3 pending, 1 complete, 1 limited, 7 failed",
         "pages:    3",
         "accounts: 6, duplicates included",
-        "credits:  3 charged, 3 at risk",
+        "credits:  3 charged, 3 at risk, and what was in flight",
         "runs:     2",
         (
             "  2030-01-01 00:00:00 UTC: stopped by budget at 2030-01-01 01:00:00 UTC, "
             "3 credits charged, 3 at risk"
         ),
-        "  2030-01-02 03:04:05 UTC: under way, or died since, 0 credits charged, 0 at risk",
+        (
+            "  2030-01-02 03:04:05 UTC: under way, or died since, "
+            "0 credits charged, 0 at risk, and what was in flight"
+        ),
         "failed:   7, the first 5",
         *(f"  h{n}: no  [31m answer for {n}" for n in range(3, 8)),
         f"go on with: tiktok-following bulk HANDLES_FILE --store '{path}'",

@@ -401,12 +401,71 @@ def test_a_run_whose_client_was_closed_lets_go_of_its_store(
     client: FollowingClient, tmp_path: Path
 ) -> None:
     file = tmp_path / "f.db"
-    with pytest.raises(ClientClosedError), client.following_many(["nasa"], store=file):
+    with client.following_many(["nasa"], store=file):
         client.close()
     with FollowingStore(file) as store:
         (run,) = store.runs()
     assert (run.stopped_by, run.ended_at is not None) == ("user", True)
     StoreLock(file, "f.db").release()
+    assert CLIENT_THREAD not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_interrupted_run_whose_client_was_closed_lets_go_of_its_store(
+    client: FollowingClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, interruptions = tmp_path / "f.db", [KeyboardInterrupt]
+
+    def join(home: _loop_thread._Home) -> None:  # while the end of the client is waited for
+        if interruptions:
+            raise interruptions.pop()
+        wait_for_home(home)
+
+    def use() -> None:
+        with client.following_many(["nasa"], store=file):
+            client.close()
+            monkeypatch.setattr(_loop_thread._Home, "join", join)
+
+    wait_for_home = _loop_thread._Home.join
+    with pytest.raises(KeyboardInterrupt):
+        use()
+    with FollowingStore(file) as store:
+        (run,) = store.runs()
+    assert (run.stopped_by, run.ended_at is not None) == ("cancelled", True)
+    StoreLock(file, "f.db").release()
+
+
+def test_a_run_whose_client_another_thread_closes_ends(
+    client: FollowingClient, api: Sandbox, tmp_path: Path
+) -> None:
+    file, gate = tmp_path / "f.db", Gate()
+    api.script(faults.hold(gate))
+
+    def take(run: sync.FollowingRun) -> None:
+        with run:
+            next(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        taking = pool.submit(take, client.following_many(["nasa"], store=file))
+        asyncio.run(gate.reached())
+        client.close()
+        with pytest.raises(ClientClosedError):
+            taking.result(20)
+    with FollowingStore(file) as store:
+        (run,) = store.runs()
+    assert (run.stopped_by, run.credits_at_risk) == ("cancelled", 1)
+    StoreLock(file, "f.db").release()
+
+
+def test_handles_that_raise_what_a_closed_client_does_close_no_client(
+    client: FollowingClient,
+) -> None:
+    def read() -> Iterator[str]:
+        yield "nasa"
+        raise ClientClosedError("another client is closed")
+
+    with pytest.raises(ClientClosedError, match="another"), client.following_many(read()) as run:
+        list(run)
+    assert client.health()
 
 
 def test_closing_ends_what_other_threads_wait_for(client: FollowingClient, api: Sandbox) -> None:

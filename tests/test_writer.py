@@ -210,15 +210,30 @@ async def test_the_last_job_is_tried_again_when_somebody_else_wrote(
     writer = make_writer()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        told = "cannot be written: database is locked, by another program that writes to it"
+        told = "cannot be written: database is locked: another connection"
         with pytest.raises(StoreWriteError, match=told):
             await writer.commit(add(1))
-        other.execute("COMMIT")
-    with pytest.raises(StoreWriteError, match=told):
-        await writer.commit(add(2))
-    assert await writer.commit(add(3), is_last=True) == 3
+        with pytest.raises(StoreWriteError, match=told):
+            await writer.commit(add(2))
+        last = writer.submit(add(3), is_last=True)
+        asyncio.get_running_loop().call_later(0.05, other.execute, "COMMIT")
+        assert await last == 3
     writer.close()
     assert read_numbers(path) == [3]
+
+
+async def test_the_last_job_on_a_full_disk_waits_for_somebody_else_too(
+    make_writer: MakeWriter, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiktok_following._writer.LAST_BUSY_TIMEOUT", 0)
+    writer = make_writer()
+    with pytest.raises(StoreWriteError, match="disk is full"):
+        await writer.commit(fill)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        last = writer.submit(add(1), is_last=True)
+        asyncio.get_running_loop().call_later(0.05, other.execute, "COMMIT")
+        assert await last == 1
 
 
 async def test_what_other_failures_refused_is_not_tried_again(
@@ -311,10 +326,25 @@ def test_a_preparation_that_fails_leaves_the_lock_free(make_writer: MakeWriter, 
     assert path.exists()
 
 
-def test_two_writers_in_one_process_are_one_too_many(make_writer: MakeWriter) -> None:
+def test_two_writers_in_one_process_are_one_too_many(make_writer: MakeWriter, path: Path) -> None:
     make_writer()
     with pytest.raises(StoreLockedError, match="another run of this process is writing"):
         make_writer()
+    os.truncate(f"{path}.lock", 0)  # as it is for a moment when one is made
+    with pytest.raises(StoreLockedError, match="another run of this process is writing"):
+        make_writer()
+
+
+def test_another_process_of_the_same_number_is_told_as_a_process(
+    make_writer: MakeWriter, path: Path
+) -> None:
+    """In two containers that share a folder both may be number 1."""
+    with Path(f"{path}.lock").open("w+b") as file:
+        _lock._lock(file.fileno())
+        file.write(b"%d\n" % os.getpid())
+        file.flush()
+        with pytest.raises(StoreLockedError, match=f"process {os.getpid()} is writing"):
+            make_writer()
 
 
 def test_a_lock_whose_holder_is_unknown_holds_too(make_writer: MakeWriter, path: Path) -> None:

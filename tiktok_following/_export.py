@@ -262,7 +262,7 @@ def _check_target(target: Path, name: str, *, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise ExportError("the file exists already, and overwrite is not set", path=name)
+        raise ExportError("the file exists already, which overwrite replaces", path=name)
     if not target.is_file():
         raise ExportError("the path is not that of a file", path=name)
     with target.open("rb") as file:

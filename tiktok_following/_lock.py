@@ -40,6 +40,9 @@ else:
 _BALLAST = 65_536
 """Bytes that take the room on the disk that the last job may need: a few pages of the file."""
 
+_held: dict[tuple[int, int], "StoreLock"] = {}
+"""The locks that this process has, or is about to have, by their files."""
+
 
 class StoreLock(ProcessBound):
     """The right to write to a store; the system takes it back from a process that died.
@@ -62,7 +65,14 @@ class StoreLock(ProcessBound):
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise make_write_error(name, error) from error
+        found = os.fstat(self._descriptor)
+        self._file = found.st_dev, found.st_ino
         super().__init__()
+        if _held.setdefault(self._file, self) is not self:
+            self.release()
+            raise StoreLockedError(
+                "another run of this process is writing to this store", path=name
+            )
         try:
             _lock(self._descriptor)
         except BlockingIOError as error:
@@ -70,7 +80,6 @@ class StoreLock(ProcessBound):
             holder = line.decode("ascii", "replace")
             self.release()
             by = f"process {holder}" if holder.isdecimal() else "another process"
-            by = "another run of this process" if holder == str(os.getpid()) else by
             raise StoreLockedError(f"{by} is writing to this store", path=name) from error
         except OSError as error:
             self.release()
@@ -84,6 +93,7 @@ class StoreLock(ProcessBound):
     def become_copy(self) -> None:
         """Let go of what a forked process inherited: it would keep the lock when its owner died."""
         super().become_copy()
+        self._forget()
         if not self._is_released:
             os.close(self._descriptor)
         self._is_released = True  # a copy of this copy may have something else by that number
@@ -98,6 +108,11 @@ class StoreLock(ProcessBound):
         self._cut(0)  # who has it next is not to be taken for this process
         _unlock(self._descriptor)
         os.close(self._descriptor)
+        self._forget()
+
+    def _forget(self) -> None:
+        if _held.get(self._file) is self:
+            del _held[self._file]
 
     def _cut(self, end: int) -> None:
         if self._end:  # it is ours

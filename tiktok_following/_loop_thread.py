@@ -43,6 +43,7 @@ class LoopThread(ProcessBound):
 
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
+        self.is_closed = False
         self._home = _Home(close)
         self._farewell = weakref.finalize(self, self._home.stop)
         self._farewell.atexit = False  # then somebody must wait for it: see `_close_all`
@@ -123,6 +124,7 @@ class LoopThread(ProcessBound):
             WrongProcessError: It belongs to the process that this one was forked off.
         """
         self.check_process("client")
+        self.is_closed = True
         self._home.stop()
         self._home.join()
 

@@ -65,7 +65,7 @@ def make_write_error(name: str, cause: Exception | None) -> StoreWriteError:
     """Tell why the store called `name` cannot be written."""
     reason = cause.strerror if isinstance(cause, OSError) else cause
     if is_busy(cause):
-        reason = f"{cause}, by another program that writes to it"
+        reason = f"{cause}: another connection, such as that of an SQLite shell, holds it"
     error = StoreWriteError(f"the store cannot be written: {reason}", path=name)
     error.__cause__ = cause
     return error

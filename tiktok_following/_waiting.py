@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 from ._bulk import FollowingRun as AsyncRun, OnOutcome
-from ._errors import ClientClosedError, FollowingError
+from ._errors import FollowingError
 from ._handle_relay import HandleRelay
 from ._loop_thread import LoopThread
 from ._models import Account, Following, FollowingPage, Usage
@@ -145,18 +145,28 @@ class FollowingRun:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._thread.run(self._run.__aexit__(kind, error, traceback))
-        except ClientClosedError:
-            self._thread.close()  # somebody else may be about to
-            if not self._run.summary.is_over:  # it was not begun, and may hold a store
-                elsewhere = LoopThread(_close_nothing)
-                elsewhere.run(self._run.__aexit__(kind, error, traceback))
-                elsewhere.close()
-            raise
+            self._leave(kind, error, traceback)
         except BaseException as interruption:  # maybe before anything of that was begun
             with suppress(FollowingError):
-                self._thread.run(self._run.__aexit__(type(interruption), interruption, None))
+                self._leave(type(interruption), interruption, None)
             raise
+
+    def _leave(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the run, which may hold a store: on another loop if the client was closed."""
+        if not self._thread.is_closed:
+            self._thread.run(self._run.__aexit__(kind, error, traceback))
+            return
+        self._thread.close()  # who does that may still be about it
+        elsewhere = LoopThread(_close_nothing)
+        try:
+            elsewhere.run(self._run.__aexit__(kind, error, traceback))
+        finally:
+            elsewhere.close()
 
     def __iter__(self) -> Self:
         return self

@@ -23,6 +23,8 @@ Work = Callable[[sqlite3.Connection], T]
 
 BUSY_TIMEOUT = 10_000
 """Milliseconds to wait for somebody who writes with other means, such as the SQLite shell."""
+LAST_BUSY_TIMEOUT = 2_000
+"""Milliseconds to wait once more, for the last job alone."""
 _FULL = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR_WRITE,
@@ -48,8 +50,8 @@ class StoreWriter(ProcessBound):
 
     Once the disk refused, or the file or its lock was removed, nothing more is tried: every job of
     that group, and every later one, fails with `StoreWriteError`. Only the last job is tried again:
-    on a full disk with some room that was kept for it, and at once where somebody else wrote. A job
-    that raises something of its own fails alone.
+    on a full disk with some room that was kept for it, and for a moment where somebody else writes.
+    A job that raises something of its own fails alone.
 
     Its thread is a daemon: without `close` it does not keep the process alive, and what was not
     acknowledged by then may be lost.
@@ -129,13 +131,13 @@ class StoreWriter(ProcessBound):
             with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits any more
                 group[0].future.get_loop().call_soon_threadsafe(_tell, group)
         with contextlib.suppress(sqlite3.Error):  # what is committed is safe in the WAL too
-            self._stop_waiting()
+            self._wait_at_most(0)
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._let_go()
 
-    def _stop_waiting(self) -> None:
-        """Wait for nobody any more who writes with other means."""
-        self._connection.execute("PRAGMA busy_timeout = 0")
+    def _wait_at_most(self, milliseconds: int) -> None:
+        """Wait no longer for somebody who writes with other means."""
+        self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
     def _let_go(self) -> None:
         self._connection.close()
@@ -153,7 +155,8 @@ class StoreWriter(ProcessBound):
         failure = self._failure
         if group and group[-1].is_last and (_is_full(failure) or is_busy(failure)):
             self._lock.drop_ballast()
-            self._stop_waiting()
+            if is_busy(failure):
+                self._wait_at_most(LAST_BUSY_TIMEOUT)
             self._failure = None
             group = [*group[:-1], *self._try_all(group[-1:])]
             self._failure = failure

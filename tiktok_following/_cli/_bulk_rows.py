@@ -61,10 +61,17 @@ class BulkRows:
         if outcome.accounts:
             self._held.append(outcome)
 
-    def close(self, *, is_whole: bool) -> None:
-        """Save what the store could not take, and let the file be what was asked for if it is."""
+    def close(self, *, is_whole: bool, is_told: bool) -> None:
+        """Save what the store could not take, and let the file be what was asked for if it is.
+
+        Args:
+            is_whole: Whether it is.
+            is_told: Whether why the store could not take it is told elsewhere.
+        """
         lost = [outcome for outcome in self._held if isinstance(outcome.error, StoreError)]
         if lost:
+            if not is_told:
+                self._messages.say(str(lost[0].error))
             self._rescue(lost)
         try:
             if self._file is not None:
@@ -80,17 +87,17 @@ class BulkRows:
             except OutputFailedError as error:
                 self._messages.say(str(error))
         number = count(sum(len(each.accounts) for each in lost), "account")
-        place = "standard output" if self._file is None else self._file.name
+        place = "on standard output" if self._file is None else f"among those in {self._file.name}"
         if self._rows is None:
             try:
-                rows, place = JsonlRows(Output()), "standard output"
+                rows, place = JsonlRows(Output()), "on standard output"
                 for outcome in lost:
                     rows.write(str(outcome.handle), outcome.accounts)
             except (OutputClosed, OutputFailedError):
                 self._messages.say(f"lost: {number} that could not be written anywhere")
                 return
-        self._messages.say(f"{number} that the store could not take are on {place}, as JSON lines")
-        self._messages.say("keep these: the pages they are of are bought again when you go on")
+        self._messages.say(f"{number} that the store could not take are {place}, as JSON lines")
+        self._messages.say("keep these if you do not go on: going on buys their pages again")
 
     def _end_file(self, file: JsonlFile, *, is_whole: bool) -> None:
         if is_whole:

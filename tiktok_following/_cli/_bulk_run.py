@@ -160,7 +160,8 @@ class _Job:
         if problem is not None:
             self.messages.say(f"{problem}; what comes after it was not read")
         if self.rows is not None:
-            self.rows.close(is_whole=summary.stopped_by is None and problem is None)
+            is_whole = summary.stopped_by is None and problem is None
+            self.rows.close(is_whole=is_whole, is_told=summary.stopped_by == "store")
         lines = iter_closing_lines(
             self.plan,
             summary,

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self, TextIO
 
 STANDARD_INPUT = "-"
+_UTF_16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
+"""How such a text begins, in bytes that cannot be decoded."""
 LONGEST_LINE = 1_048_576
 """Characters; a CSV row or a JSON object may hold a lot beside the handle."""
 
@@ -102,11 +104,12 @@ class Lines:
         self.number += 1
         if len(line) > LONGEST_LINE:
             raise InputError(f"{self.place} has more than {LONGEST_LINE:,} characters")
-        if "\0" in line or not _is_unicode(line):
-            if 0 < line.count("\0") * 3 < len(line):
-                raise InputError(f"{self.place} has a null character, which no text has")
-            hint = " (it looks like UTF-16)" if "\0" in line else ""
+        if not _is_unicode(line):
+            hint = " (it looks like UTF-16)" if line.startswith(_UTF_16_MARKS) else ""
             raise InputError(f"{self.place} is not UTF-8 text{hint}: save it as UTF-8")
+        if "\0" in line:
+            text = "has a null character, as text in UTF-16 has: save it as UTF-8"
+            raise InputError(f"{self.place} {text}")
         return line
 
     @property

@@ -146,7 +146,7 @@ class Reading:
     def _say_stop(self, state: _List, verb: str = "stopped") -> None:
         """Say where to go on, if anything was read that going on would not read again."""
         head = f"{state.handle}: {verb} after {count(state.accounts, 'account')}"
-        if state.pages and state.cursor is not None:
+        if state.cursor is not None and (state.accounts or state.cursor != self.plan.cursor):
             again = f", {state.repeated} of them again," if state.repeated else ""
             command = self.plan.continue_from(state.handle, state.cursor)
             self.messages.say(f"{head}; go on{again} with: {command}")

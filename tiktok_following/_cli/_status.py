@@ -17,6 +17,8 @@ from ._run import run
 from ._words import clean, count
 
 _ADVICE = "            and the options of the run before: --sandbox, --max-pages, --max-credits …"
+_IN_FLIGHT = ", and what was in flight"
+"""What a run without an end may have cost besides: the next one writes it down."""
 _SHOWN = 5
 """Runs, and failed handles."""
 
@@ -47,7 +49,8 @@ async def _show_status(path: str, *, json: bool) -> int:
             }
         )
     else:
-        lines = [*_describe(path, summary), *_list_runs(runs, summary.runs)]
+        is_open = any(map(_has_no_end, runs))
+        lines = [*_describe(path, summary, is_open=is_open), *_list_runs(runs, summary.runs)]
         lines += _list_failures(failures, summary.handles["failed"])
         lines += [f"go on with: {command}", _ADVICE] if command else []
         output.write_text("".join(f"{clean(line)}\n" for line in lines))
@@ -66,7 +69,7 @@ def _go_on(path: str, summary: StoreSummary) -> str | None:
     return shlex.join(words + (["--retry-failed"] if not summary.handles["pending"] else []))
 
 
-def _describe(path: str, summary: StoreSummary) -> list[str]:
+def _describe(path: str, summary: StoreSummary, *, is_open: bool) -> list[str]:
     states = ", ".join(f"{number:,} {state}" for state, number in summary.handles.items())
     rows = {
         "store": path,
@@ -75,7 +78,8 @@ def _describe(path: str, summary: StoreSummary) -> list[str]:
         "handles": f"{sum(summary.handles.values()):,}: {states}",
         "pages": f"{summary.pages:,}",
         "accounts": f"{summary.accounts:,}, duplicates included",
-        "credits": f"{summary.credits_charged:,} charged, {summary.credits_at_risk:,} at risk",
+        "credits": f"{summary.credits_charged:,} charged, {summary.credits_at_risk:,} at risk"
+        + _IN_FLIGHT * is_open,
     }
     return [f"{name + ':':<10}{text}" for name, text in rows.items()]
 
@@ -87,9 +91,15 @@ def _list_runs(runs: Sequence[StoreRun], total: int) -> list[str]:
         *(
             f"  {_write_time(each.started_at)}: {_describe_end(each)}, "
             f"{count(each.credits_charged, 'credit')} charged, {each.credits_at_risk:,} at risk"
+            + _IN_FLIGHT
+            * _has_no_end(each)
             for each in runs
         ),
     ]
+
+
+def _has_no_end(each: StoreRun) -> bool:
+    return each.ended_at is None and each.stopped_by is None
 
 
 def _describe_end(each: StoreRun) -> str:
