@@ -920,6 +920,34 @@ def test_a_signal_handler_cannot_wait_for_a_client_that_is_being_started() -> No
     thread.close()
 
 
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_an_interruption_while_a_loop_is_started_hangs_nobody(
+    monkeypatch: pytest.MonkeyPatch, *, is_begun: bool
+) -> None:
+    late: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if late:
+            really_start(thread)
+            return
+        late.append(thread)
+        if is_begun:
+            really_start(thread)
+        raise KeyboardInterrupt
+
+    really_start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    thread = LoopThread(close_nothing)
+    with pytest.raises(KeyboardInterrupt):
+        thread.run(close_nothing())
+    if not is_begun:
+        really_start(late[0])
+    thread.run(close_nothing())
+    thread.close()
+    late[0].join(20)
+    assert CLIENT_THREAD not in {each.name for each in threading.enumerate()}
+
+
 def test_a_loop_stopped_while_it_is_started_ends() -> None:
     thread = LoopThread(close_nothing)
     thread._home._is_closed = True

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import cached_property, partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ._handle_relay import HandleRelay
 
 T = TypeVar("T")
+GiveBack = Callable[[Any], object] | None
 
 _GLANCE = 0.5
 """Seconds: Windows hands Ctrl-C over between two waits only."""
@@ -58,7 +60,7 @@ class LoopThread(ProcessBound):
         self,
         coroutine: Coroutine[Any, Any, T],
         duties: HandleRelay | None = None,
-        give_back: Callable[[Any], object] | None = None,
+        give_back: GiveBack = None,
     ) -> T:
         """Run a coroutine and wait for what it returns, or raise what it raises.
 
@@ -118,11 +120,7 @@ class LoopThread(ProcessBound):
         return read()
 
     def close(self) -> None:
-        """End the loop and wait for its thread; again does nothing.
-
-        Raises:
-            WrongProcessError: It belongs to the process that this one was forked off.
-        """
+        """End the loop and wait for its thread; again does nothing. Raises `WrongProcessError`."""
         self.check_process("client")
         self.is_closed = True
         self._home.stop()
@@ -132,11 +130,7 @@ class LoopThread(ProcessBound):
 class _Call(Generic[T]):
     """One coroutine, and the thread that waits for it."""
 
-    def __init__(
-        self,
-        coroutine: Coroutine[Any, Any, T],
-        give_back: Callable[[Any], object] | None = None,
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], give_back: GiveBack = None) -> None:
         self._coroutine = coroutine
         self._give_back = give_back
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -197,12 +191,13 @@ class _Home:
     def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
         self._close = close
         self._guard = threading.RLock()  # a signal handler comes in here a second time
-        self._is_starting = False
-        self._is_closed = False
-        self._is_over = False
-        self._loop: asyncio.AbstractEventLoop
+        self._is_starting = self._is_closed = self._is_over = False
         self._thread: threading.Thread | None = None
         self._stop = asyncio.Event()
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.new_event_loop()
 
     @property
     def is_running(self) -> bool:
@@ -234,10 +229,10 @@ class _Home:
             raise WrongLoopError("a signal handler cannot wait for a client that is being started")
         self._is_starting = True
         try:
-            self._loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=self._live, name="following-client", daemon=True)
+            life = partial(self._live, self._loop)
+            thread = threading.Thread(target=life, name="following-client", daemon=True)
             thread.start()
-            self._thread = thread
+            self._thread = self._thread or thread
         finally:
             self._is_starting = False
         _homes.add(self)
@@ -262,15 +257,18 @@ class _Home:
             self._thread.join(_GLANCE)
         self._thread.join(_GLANCE)
 
-    def _live(self) -> None:
-        staying = self._loop.create_task(self._stay())
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._thread = self._thread or threading.current_thread()
+        if not self.is_here():  # who started another was interrupted, and has started this one
+            return
+        staying = loop.create_task(self._stay())
         try:
             while not staying.done():
                 # What ends a program when it is raised on a loop is for whoever waits for it.
                 with suppress(SystemExit, KeyboardInterrupt):
-                    self._loop.run_until_complete(staying)
+                    loop.run_until_complete(staying)
         finally:
-            self._loop.close()
+            loop.close()
             self._is_over = True
 
     async def _stay(self) -> None:
