@@ -12,8 +12,9 @@ from tiktok_following import FollowingClient
 from tiktok_following.sandbox import Sandbox, faults
 
 HANDLES = 1_300
-EARLY, LATE = range(200, 501), range(900, 1_201)
-"""Two stretches of one run, both while as much as may be is under way."""
+EARLY, LATE = range(200, 500, 17), range(900, 1_200, 17)
+"""Outcomes taken at two stretches of one run, both while as much as may be is under way. The step
+is no size of a batch, whose ebb and flow the measurements would follow."""
 KNOWN = 100
 """Bytes that it may take to know a handle again."""
 UNEVEN = 1 << 17
@@ -43,11 +44,11 @@ async def test_what_was_handed_over_is_held_no_longer(tmp_path: Path, *, has_sto
                     async for outcome in run:
                         assert len(outcome.accounts) == 3
                         taken += 1
-                        if taken % 50 == 0:
+                        if taken in EARLY or taken in LATE:
                             held[taken] = measure()
             finally:
                 tracemalloc.stop()
     assert taken == HANDLES
-    early, late = (median(held[n] for n in held if n in part) for part in (EARLY, LATE))
-    known = 0 if has_store else KNOWN * (LATE[0] - EARLY[0])  # the store knows them itself
+    early, late = (median(held[n] for n in part) for part in (EARLY, LATE))
+    known = 0 if has_store else KNOWN * (LATE.start - EARLY.start)  # the store knows them itself
     assert late - early < known + UNEVEN
