@@ -920,9 +920,10 @@ def test_a_signal_handler_cannot_wait_for_a_client_that_is_being_started() -> No
     thread.close()
 
 
+@pytest.mark.parametrize("is_used", [True, False])
 @pytest.mark.parametrize("is_begun", [True, False])
 def test_an_interruption_while_a_loop_is_started_hangs_nobody(
-    monkeypatch: pytest.MonkeyPatch, *, is_begun: bool
+    monkeypatch: pytest.MonkeyPatch, *, is_begun: bool, is_used: bool
 ) -> None:
     late: list[threading.Thread] = []
 
@@ -940,10 +941,11 @@ def test_an_interruption_while_a_loop_is_started_hangs_nobody(
     thread = LoopThread(close_nothing)
     with pytest.raises(KeyboardInterrupt):
         thread.run(close_nothing())
+    if is_used:
+        thread.run(close_nothing())
+    thread.close()
     if not is_begun:
         really_start(late[0])
-    thread.run(close_nothing())
-    thread.close()
     late[0].join(20)
     assert CLIENT_THREAD not in {each.name for each in threading.enumerate()}
 

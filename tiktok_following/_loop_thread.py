@@ -236,8 +236,6 @@ class _Home:
         finally:
             self._is_starting = False
         _homes.add(self)
-        if self._is_closed:
-            self._loop.call_soon_threadsafe(self._stop.set)
 
     def stop(self) -> None:
         """Take nothing more, and end soon."""
@@ -272,7 +270,8 @@ class _Home:
             self._is_over = True
 
     async def _stay(self) -> None:
-        await self._stop.wait()
+        if not self._is_closed:  # before this thread was known
+            await self._stop.wait()
         try:
             await self._close()
         finally:
