@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-EACH_PASS = 2
+EACH_PASS = 3
 """How many are read in one pass of the loop, at least."""
 EACH_SECOND = 1000.0
 """How many for each second that a pass takes: where others make them long, there are few."""
