@@ -1,5 +1,6 @@
 """What a bulk run holds does not grow with the number of handles; benchmarks/memory.py has more."""
 
+import asyncio
 import gc
 import tracemalloc
 from pathlib import Path
@@ -8,22 +9,26 @@ from statistics import median
 import pytest
 from bodies import make_body
 
-from tiktok_following import FollowingClient
+from tiktok_following import FollowingClient, FollowingRun
 from tiktok_following.sandbox import Sandbox, faults
 
 HANDLES = 1_300
+CONCURRENCY = 20
+WINDOW = 2 * CONCURRENCY
+"""Outcomes that may be under way or wait for the consumer."""
 EARLY, LATE = range(200, 500, 17), range(900, 1_200, 17)
-"""Outcomes taken at two stretches of one run, both while as much as may be is under way. The step
-is no size of a batch, whose ebb and flow the measurements would follow."""
+"""Outcomes taken at two stretches of one run."""
 KNOWN = 100
 """Bytes that it may take to know a handle again."""
-UNEVEN = 1 << 17
-"""Bytes by which what is under way may differ from one moment to another."""
+UNEVEN = 1 << 16
+"""Bytes by which two such moments may differ; keeping the outcomes between them is 2 MB."""
 BODY = make_body(["ada", "bob", "cyd"], None)
 
 
-def measure() -> int:
-    """Return the bytes held now, without garbage that waits for its collection."""
+async def measure(run: FollowingRun, taken: int) -> int:
+    """Return the bytes held when the window is full, so that nothing moves, without garbage."""
+    while run.progress.done < taken + WINDOW:
+        await asyncio.sleep(0.001)
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
 
@@ -39,13 +44,15 @@ async def test_what_was_handed_over_is_held_no_longer(tmp_path: Path, *, has_sto
         async with FollowingClient(sandbox.api_key, base_url=url, max_concurrency=20) as client:
             tracemalloc.start()
             try:
-                async with client.following_many(handles, store=store) as run:
+                async with client.following_many(
+                    handles, concurrency=CONCURRENCY, store=store
+                ) as run:
                     taken = 0
                     async for outcome in run:
                         assert len(outcome.accounts) == 3
                         taken += 1
                         if taken in EARLY or taken in LATE:
-                            held[taken] = measure()
+                            held[taken] = await measure(run, taken)
             finally:
                 tracemalloc.stop()
     assert taken == HANDLES
