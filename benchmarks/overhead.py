@@ -74,7 +74,7 @@ class Answered:
         """Give it, when it is its turn."""
         if self._take_turn is not None:
             sending.had_turn = True
-            if (turn := self._take_turn()) is not None:
+            if (turn := self._take_turn(sending)) is not None:
                 await turn
         return RESPONSE
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeClient
-from held_turns import hold_turns, until_waiting
+from held_turns import hold_landings, hold_turns, until_waiting
 
 from tiktok_following import (
     AttemptFinished,
@@ -1233,7 +1233,7 @@ async def test_a_list_that_fails_as_its_run_is_left_says_so(
     *,
     has_store: bool,
 ) -> None:
-    gate, turns = Gate(), client._engine._pipeline._turns
+    gate, turns = Gate(), client._engine._pipeline.turns
     changed = faults.hold(gate, then=faults.reshaped(change))
     sandbox.script_by(lambda request, *_: changed if request.cursor else None)
     store = tmp_path / "following.db" if has_store else None
@@ -1242,9 +1242,9 @@ async def test_a_list_that_fails_as_its_run_is_left_says_so(
         await gate.reached()
         while turns._is_counting:
             await asyncio.sleep(0)
-        hold_turns(client)
+        held = hold_turns(client) if has_store else hold_landings(run)
         gate.release()
-        await until_waiting(turns)
+        await until_waiting(held)
         assert run._crew is not None
         run._crew.abandon()
         outcome = await first
@@ -1299,12 +1299,12 @@ async def test_who_waits_for_room_at_the_end_of_a_list_is_cancelled_and_tells_th
 
 
 async def test_a_run_that_is_over_holds_nothing_of_what_it_gave(client: FollowingClient) -> None:
-    turns = hold_turns(client)
     others = [thing for thing in gc.get_objects() if isinstance(thing, FollowingPage)]
     run = client.following_many(["nasa", *SHORT[:3]], concurrency=4)
     async with run:
+        held = hold_landings(run)
         first = asyncio.ensure_future(anext(run))
-        await until_waiting(turns, 4)
+        await until_waiting(held, 4)
         assert run._crew is not None
         run._crew.abandon()
         assert (await first).pages == 1

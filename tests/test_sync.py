@@ -350,9 +350,13 @@ def test_a_callback_that_would_wait_for_itself_is_told(client: FollowingClient) 
     assert errors
 
 
-def test_a_callback_may_close_the_client(client: FollowingClient) -> None:
+def test_a_callback_may_close_the_client(client: FollowingClient, api: Sandbox) -> None:
+    api.script(faults.hold(Gate()))  # so that there is something to wait for when it does
+
     def use() -> None:
-        with client.following_many(["nasa"], on_progress=lambda _: client.close()) as run:
+        with client.following_many(
+            ["nasa"], stall_timeout=1.0, on_progress=lambda _: client.close()
+        ) as run:
             list(run)
 
     with pytest.raises(ClientClosedError):

@@ -173,7 +173,7 @@ async def test_an_answer_that_came_in_pieces_waits_for_its_turn_too(
         await connection.read_request()
         connection.writer.write(respond()[:-50])
         await asyncio.sleep(0.05)
-        assert not client._engine._pipeline._turns._waiting
+        assert not client._engine._pipeline.turns._waiting
         connection.writer.write(respond()[-50:])
 
     async with serve(answer) as server, aiohttp.ClientSession() as session:
@@ -196,7 +196,7 @@ async def test_who_waits_for_a_turn_lets_go_of_its_connection(make_client: MakeC
             buying = await start_waiting(client)
             buying.cancel()
             await asyncio.gather(buying, return_exceptions=True)
-            client._engine._pipeline._turns._waiting.clear()
+            client._engine._pipeline.turns._waiting.clear()
         assert (len(server.requests), server.connections) == (3, 1)
 
 
@@ -207,7 +207,7 @@ async def test_an_answer_that_waits_for_its_turn_is_not_late(
     client = make_client(deadline=deadline)
     buying = await start_waiting(client)
     assert client._engine._pipeline._deadlines._running == set()
-    client._engine._pipeline._turns._begin_pass()
+    client._engine._pipeline.turns._begin_pass()
     assert await buying
 
 

@@ -6,17 +6,20 @@ The law: `_pipeline` moves it; it books what became of it, and waits for nothing
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
 from ._config import ApiKey, Options
-from ._errors import DeadlineExceededError, RequestError
+from ._errors import DeadlineExceededError, FollowingError, RequestError, ResponseDecodeError
+from ._events import AttemptFinished
 from ._ledger import Bill, Ledger, Permit
 from ._limits import RetryQuota
 from ._retry import is_retryable
-from ._wire import Request, Response, is_refusal
+from ._wire import STATUS_OK, Request, Response, is_refusal
 
 if TYPE_CHECKING:
     from ._deadline import Deadline
@@ -49,6 +52,10 @@ class Call(Generic[T]):
     bill: Bill | None = None
     """What hears the cost of this call besides the ledger."""
     deadline: Deadline = attrs.field(init=False)
+    is_watched: bool = False
+    """Whether somebody hears of its attempts."""
+    answer: T | None = None
+    """The answer, where another than the task that waits for it has read and booked it."""
     attempts: int = 0
     failed: RequestError | None = None
     """How the last attempt ended."""
@@ -71,7 +78,9 @@ class Call(Generic[T]):
         return error
 
     def settle(self, permit: Permit) -> None:
-        """Book what the last attempt cost."""
+        """Book what the last attempt cost, unless that was done with its answer."""
+        if self.answer is not None:
+            return
         (charged, at_risk), bill = self.spent, self.bill
         self.throttle.settle(permit, charged, at_risk)
         if bill is not None:
@@ -84,8 +93,30 @@ class Call(Generic[T]):
             return False
         return not is_refusal(error) or self.pause <= self.options.retry.max_retry_after
 
+    def make_event(
+        self, began: float, failure: BaseException | None, *, is_free: bool
+    ) -> AttemptFinished:
+        """Tell how an attempt ended that began then, by the monotonic clock."""
+        error = copy(failure) if isinstance(failure, FollowingError) else None
+        is_read = failure is None or isinstance(failure, ResponseDecodeError | AnsweredCancellation)
+        charged, at_risk = (0, 0) if is_free else self.spent
+        return AttemptFinished(
+            url=self.request.url,
+            handle=self.request.handle,
+            cursor=self.request.cursor,
+            attempt=self.attempts,
+            seconds=time.monotonic() - began,
+            status_code=STATUS_OK if is_read else getattr(error, "status_code", None),
+            error=error,
+            is_cancelled=failure is not None and error is None,
+            credits_charged=charged,
+            credits_at_risk=at_risk,
+        )
+
     def finish(self, error: BaseException) -> None:
         """Count what ended the call, and let it say whether any attempt may have been charged."""
+        if self.answer is not None:
+            return  # that was counted already
         if isinstance(error, AnsweredCancellation):
             self.ledger.finish(self.read_books(error.answer)[1])
             return

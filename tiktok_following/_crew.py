@@ -19,6 +19,7 @@ from ._config import Options, RunOptions
 from ._engine import Engine
 from ._errors import FollowingError, RunStoppedError
 from ._feed import Feed
+from ._landings import Landings
 from ._ledger import Ledger
 from ._models import FollowingPage
 from ._outbox import Outbox
@@ -72,7 +73,9 @@ class Crew:
         self._session = session
         self.buyer = Buyer(engine, options, run, ledger, self.end)
         self.walker = Walker(self.buyer, run, ledger, session, self.end, deliver=self._deliver)
-        self.outbox: Outbox[Any] = Outbox(_WINDOW * run.concurrency, is_ordered=run.ordered)
+        can_land = session is None and run.keep_accounts  # so nothing is awaited after reading
+        landings = Landings(engine.turns, self.walker.take, time.monotonic) if can_land else None
+        self.outbox = Outbox[Any](_WINDOW * run.concurrency, landings, is_ordered=run.ordered)
         self.tally = Tally()
         self.skipped = 0
         """Handles that the store had claimed for this run before."""
@@ -89,8 +92,7 @@ class Crew:
         self._workers: list[asyncio.Task[None]] = []
         self._supervisor: asyncio.Task[None]
         self._watch: Callable[[], None]
-        self._has_begun = False
-        self._is_stalled = False
+        self._has_begun = self._is_stalled = False
         self._drain_timer: asyncio.TimerHandle | None = None
 
     def start(
@@ -105,7 +107,7 @@ class Crew:
         """
         if on_outcome is not None:
             self._on_outcome = on_outcome
-            self.walker.show = self._show
+            self.walker.show, self.outbox.landings = self._show, None
         if self._has_begun:
             return
         self._has_begun = True
@@ -120,10 +122,9 @@ class Crew:
 
     def end(self, reason: StoppedBy, cause: FollowingError | None = None) -> None:
         """Let nothing more be asked for, and what is under way land; the first reason counts."""
-        is_done = bool(self._workers) and all(
-            worker.done() and not worker.cancelled() for worker in self._workers
-        )
-        if self.stopped_by is not None or self.is_over or is_done:
+        given = self.tally.total + self.skipped + self._feed.skipped
+        is_done = self._feed.is_at_end and self._feed.read == given and bool(self._workers)
+        if self.stopped_by is not None or self.is_over or (is_done and cause is None):
             return
         self.stopped_by, self.cause = reason, cause
         stop = cause or RunStoppedError(f"the run was stopped: {reason}", reason=reason)
@@ -230,8 +231,10 @@ class Crew:
                 outcome = self._feed.take_at_once() or await self._wait(self._feed.take())
                 if outcome is None:
                     break
-                way = Way(next(self._numbers), outcome.handle or "", outcome)
-                if outcome.handle is None:
+                handle, reader = outcome.handle, self.outbox.landings
+                way = Way(next(self._numbers), handle or "", outcome, reader=reader)
+                outcome = None  # whoever gets it may let go of it
+                if handle is None:
                     self._deliver(way)
                 elif self._session is None or await self._wait(self._claim(way, self._session)):
                     await self.walker.walk(way)
@@ -288,6 +291,7 @@ class Crew:
             stop = RunStoppedError(f"{most} lookups failed", reason="errors")
             stop.__cause__ = way.outcome.error
             self.end("errors", stop)
+        del way.outcome
 
     async def _show(self, page: FollowingPage) -> None:
         self.outbox.put(next(self._numbers), page)

@@ -73,6 +73,7 @@ class Engine:
             chance=Random(),  # noqa: S311 - jitter is no secret # nosec B311
             watch=self.watch,
         )
+        self.turns = self._pipeline.turns
 
     def buy(
         self,

@@ -45,6 +45,11 @@ class Feed:
         self._turn = asyncio.Lock()
         self._is_over = False
 
+    @property
+    def is_at_end(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        return self._is_over or self.read == self.total
+
     def take_at_once(self) -> Outcome | None:
         """Give the next handle if it can be had without waiting; `None` means to use `take`."""
         while self.read < self._breath_at:
@@ -65,6 +70,7 @@ class Feed:
                     await asyncio.sleep(0)  # duplicates alone must not hold up the loop
                 given = next(self._iterator, _END)
             if given is _END:
+                self._is_over = True
                 return None
             if (outcome := self._begin(given)) is not None:
                 return outcome

@@ -6,8 +6,8 @@ while a page costs what is documented. Nothing here waits: it says whether to.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 import attrs
 
@@ -19,11 +19,31 @@ _MOST_OUTCOMES = 64
 _LONGEST_OUTCOME = 64
 
 
+class Reader(Protocol):
+    """Who may read answers in place of the task that asked."""
+
+    is_awaited: bool
+
+    @property
+    def take(self) -> Callable[[Any, Any], None]:
+        """What takes the bill, and what was read for it."""
+        ...
+
+    def add(self, land: Callable[[], None]) -> Awaitable[None]:
+        """Leave an answer to it, as what reads that; give what is to be awaited."""
+        ...
+
+
 class Bill(Protocol):
     """What hears how many credits something cost, without a limit of its own."""
 
     charged: int
     at_risk: int
+
+    @property
+    def reader(self) -> Reader | None:
+        """Who reads its answers, if it waits for them; `None` if that is always who asked."""
+        ...
 
     def note(self) -> Awaitable[None]:
         """Write down what was put at risk, before another attempt, or a wait that may be long."""

@@ -7,6 +7,8 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
+from ._landings import Landings
+
 T = TypeVar("T")
 
 
@@ -15,10 +17,11 @@ class Outbox(Generic[T]):
 
     Args:
         window: How many may be under way or wait here before there is no more room.
+        landings: Holds answers that the consumer reads itself.
         is_ordered: Whether to give them by their numbers, which then must have no gap.
     """
 
-    def __init__(self, window: int, *, is_ordered: bool) -> None:
+    def __init__(self, window: int, landings: Landings | None = None, *, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
         self._room = window
         self._is_unbounded = False
@@ -28,6 +31,9 @@ class Outbox(Generic[T]):
         """By number, what comes before it is not there yet."""
         self._turn = 0
         self._changed = asyncio.Event()
+        self.landings = landings
+        if landings is not None:
+            landings.wake = self._changed.set
         self._is_closed = False
 
     def take_room(self) -> bool:
@@ -83,12 +89,22 @@ class Outbox(Generic[T]):
 
     async def get(self) -> T | None:
         """Give the next thing, or `None` when there will be none."""
-        while (thing := self.get_at_once()) is None:
-            if self._is_closed:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        return thing
+        landings = self.landings
+        if landings is not None:
+            landings.is_awaited = True
+        try:
+            while (thing := self.get_at_once()) is None:
+                if landings:
+                    await landings.land()
+                elif self._is_closed:
+                    return None
+                else:
+                    self._changed.clear()
+                    await self._changed.wait()
+            return thing
+        finally:
+            if landings is not None:
+                landings.leave()
 
     def _make_ready(self, thing: T | None) -> None:
         if thing is None:

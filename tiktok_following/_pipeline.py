@@ -14,6 +14,7 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
+from ._answers import Answers
 from ._call import AnsweredCancellation, Call, Parse
 from ._config import ApiKey, Options
 from ._deadline import Deadline, Deadlines
@@ -21,13 +22,11 @@ from ._errors import (
     APIError,
     BudgetExceededError,
     ClientClosedError,
-    FollowingError,
     InsufficientCreditsError,
     RequestError,
-    ResponseDecodeError,
     TransportError,
 )
-from ._events import AttemptFinished, RetryScheduled
+from ._events import RetryScheduled
 from ._ledger import Bill, Ledger, Permit
 from ._limits import RetryQuota
 from ._models import FollowingPage
@@ -85,7 +84,9 @@ class Pipeline:
         self._chance = chance
         self._watch = watch
         self._deadlines = Deadlines()
-        self._turns = Turns(time.monotonic)
+        self.turns = Turns(time.monotonic)
+        """Of all who read what came together."""
+        self._answers = Answers(key, transport, self.turns)
 
     def send_page(
         self, request: Request, ledger: Ledger, options: Options, bill: Bill | None = None
@@ -169,7 +170,8 @@ class Pipeline:
         call.attempts += 1
         if call.attempts > 1:
             call.ledger.count_retry()
-        if self._watch.is_on or _logger.isEnabledFor(logging.DEBUG):
+        call.is_watched = self._watch.is_on or _logger.isEnabledFor(logging.DEBUG)
+        if call.is_watched:
             return self._spend_watched(call, permit)
         return self._spend(call, permit)
 
@@ -181,13 +183,15 @@ class Pipeline:
 
     async def _spend(self, call: Call[T], permit: Permit) -> T:
         """Send what was admitted, and settle it whatever happens."""
-        take_turn = partial(self._take_turn, call) if call.options.takes_turns else None
+        take_turn = partial(self._answers.wait, call, permit) if call.options.takes_turns else None
         sending, response = self._transport.make_sending(call.options.timeout, take_turn), None
         call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
             response = await self._transport.send(call.request.url, sending)
+            if call.answer is not None:
+                return call.answer
             lacks_turn = response.status == STATUS_OK and not sending.had_turn
-            if lacks_turn and (turn := self._take_turn(call)) is not None:
+            if lacks_turn and (turn := self._answers.wait(call, permit, None)) is not None:
                 await turn
             answer = call.parse(call.request, response, self._key)
             charged, kind = call.read_books(answer)
@@ -197,6 +201,8 @@ class Pipeline:
             self._fail(call, permit, error)
             raise
         except BaseException as error:
+            if call.answer is not None:
+                raise
             response = response or self._transport.rescue(sending)
             paid = self._give_up(call, permit, sending, response)
             if paid is None or not isinstance(error, asyncio.CancelledError):
@@ -207,14 +213,6 @@ class Pipeline:
         call.quota.give_back()
         call.ledger.finish(kind)
         return answer
-
-    def _take_turn(self, call: Call[T]) -> asyncio.Future[None] | None:
-        """Note that an answer is here, and give what is to be awaited before it is read, if any."""
-        call.throttle.note_answer()
-        if not call.options.takes_turns or self._turns.take_at_once():
-            return None
-        call.deadline.end()  # it came in time, whenever its turn is
-        return self._turns.take()
 
     def _fail(self, call: Call[T], permit: Permit, error: RequestError) -> None:
         """Note what an attempt that failed cost, and let everybody hear of it."""
@@ -247,29 +245,10 @@ class Pipeline:
             try:
                 answer = await self._spend(call, permit)
             except BaseException as error:
-                self._tell_attempt(call, began, error)
+                self._watch.tell(call.make_event(began, error, is_free=call.throttle is self._free))
                 raise
-            self._tell_attempt(call, began, None)
+            self._watch.tell(call.make_event(began, None, is_free=call.throttle is self._free))
             return answer
-
-    def _tell_attempt(self, call: Call[T], began: float, failure: BaseException | None) -> None:
-        error = copy(failure) if isinstance(failure, FollowingError) else None
-        is_read = failure is None or isinstance(failure, ResponseDecodeError | AnsweredCancellation)
-        charged, at_risk = (0, 0) if call.throttle is self._free else call.spent
-        self._watch.tell(
-            AttemptFinished(
-                url=call.request.url,
-                handle=call.request.handle,
-                cursor=call.request.cursor,
-                attempt=call.attempts,
-                seconds=time.monotonic() - began,
-                status_code=STATUS_OK if is_read else getattr(error, "status_code", None),
-                error=error,
-                is_cancelled=failure is not None and error is None,
-                credits_charged=charged,
-                credits_at_risk=at_risk,
-            )
-        )
 
     def _hear(self, call: Call[T], permit: Permit, error: RequestError) -> None:
         """Let the throttle know what an error says about everybody's requests."""

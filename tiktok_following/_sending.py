@@ -6,7 +6,7 @@ kept-alive connection drops is off.
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -17,9 +17,9 @@ from ._deadline import Deadlines
 from ._errors import ConnectError, RequestTimeoutError, TransportError
 from ._frames import drop_frames
 from ._pool import OnConnected
-from ._wire import STATUS_OK, clean
+from ._wire import STATUS_OK, Response, clean
 
-TakeTurn = Callable[[], asyncio.Future[None] | None]
+TakeTurn = Callable[["Sending"], Awaitable[None] | None]
 
 _GRACE = 0.05
 """Seconds for what came while the event loop stood still to be read."""
@@ -58,6 +58,7 @@ class Sending:
         "answer",
         "had_turn",
         "is_silent",
+        "response",
         "seconds",
         "timeout",
         "until",
@@ -80,6 +81,8 @@ class Sending:
         self.had_turn = False
         self.answer: ClientResponse | None = None
         """The answer that waits for its turn, all of it."""
+        self.response: Response | None = None
+        """What it says, where another than the task that waits for it has read it."""
         self.seconds = seconds
         self._silences = silences
         self._take_turn = take_turn
@@ -105,7 +108,7 @@ class Sending:
             is_page = response.status == STATUS_OK and response.content.is_eof()
             if is_page and self._take_turn is not None:
                 self.had_turn, self.answer = True, response
-                if (turn := self._take_turn()) is not None:
+                if (turn := self._take_turn(self)) is not None:
                     await turn
                 self.answer = None
             return response

@@ -16,6 +16,11 @@ class Tally:
     failed_lookups: int = 0
     """Those of the failed that were asked for in this run."""
 
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.done + self.failed + self.unfinished
+
     def count(self, outcome: Outcome) -> None:
         """Count one handle by its outcome."""
         if outcome.from_store:

@@ -117,6 +117,8 @@ class Transport(ProcessBound):
                 max_field_size=_MAX_HEADER_BYTES,
                 middlewares=(sending,),
             )
+            if sending.response is not None:
+                return sending.response
             body = self._key.redact_bytes(await _read_body(response, sending))
             return Response(response.status, response.headers, body, time.time())
         except (TransportError, ResponseDecodeError, asyncio.CancelledError) as error:
@@ -130,13 +132,14 @@ class Transport(ProcessBound):
             del failure  # it would hold itself by this frame
 
     def rescue(self, sending: Sending) -> Response | None:
-        """Give the answer that waited for its turn when it was given up, if one did."""
+        """Give the answer that waits for its turn, if one does, in place of who waits for it."""
         answer, sending.answer = sending.answer, None
         if answer is None:
             return None
         body = self._key.redact_bytes(answer.content.read_nowait())
         answer.close()
-        return Response(answer.status, answer.headers, body, time.time())
+        sending.response = Response(answer.status, answer.headers, body, time.time())
+        return sending.response
 
     def open(self) -> ClientSession:
         """Give the session, made if need be.

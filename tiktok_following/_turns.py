@@ -44,8 +44,14 @@ class Turns:
     def take(self) -> asyncio.Future[None]:
         """Give what is to be awaited for a turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self.add(turn)
         return turn
+
+    def add(self, turn: asyncio.Future[None]) -> None:
+        """Let somebody who awaits this have a turn."""
+        self._waiting.append(turn)
+        if not self._is_counting:
+            self._look_out()
 
     def _look_out(self) -> None:
         self._is_counting = True

@@ -23,14 +23,12 @@ from ._lookups import Lookup
 from ._models import FollowingPage
 from ._outcomes import Outcome
 from ._pagination import choose_cursor
-from ._status import LookupState, LookupStatus
 from ._store_errors import StoreError
 from ._way import Way
 
 if TYPE_CHECKING:
     from ._session import StoreSession
 
-_FOUND = LookupStatus.FOUND
 _ENDS = ("complete", "limited")
 Show = Callable[[FollowingPage], Awaitable[None]]
 Deliver = Callable[[Way], None]
@@ -73,23 +71,42 @@ class Walker:
 
     async def walk(self, way: Way) -> None:
         """Look one handle up, or take it from the store, and deliver its outcome."""
-        outcome = way.outcome
         try:
             if way.lookup is not None:
                 await self._recall(way, way.lookup)
-            if not outcome.from_store:
+            if not way.outcome.from_store:
                 await self._read(way)
         except FollowingError as error:
             await self._fail(way, error)
         except asyncio.CancelledError:
-            self._abandon(way)
+            if not way.is_finished:
+                self._abandon(way)
             raise
         finally:
-            outcome.credits = way.charged
-            if way.is_cut:
-                del outcome.accounts[self._run.limit_per_handle :]
-                outcome.complete, outcome.next_cursor = False, way.cut_at
-            self._deliver(way)
+            if not way.is_finished:
+                self._finish(way)
+
+    def take(self, way: Way, bought: tuple[FollowingPage, bytes]) -> None:
+        """Take a page that the consumer has read while the worker waits; maybe that was the last.
+
+        Nobody else keeps the rows: whoever takes the outcome is to let go of them when it likes.
+        """
+        page, _ = bought
+        self._note_page(way, page)
+        page.accounts = []
+        way.has_landed = True
+        if way.state in _ENDS:
+            self._finish(way)
+
+    def _finish(self, way: Way) -> None:
+        """Hand the outcome over."""
+        outcome = way.outcome
+        outcome.credits = way.charged
+        if way.is_cut:
+            del outcome.accounts[self._run.limit_per_handle :]
+            outcome.complete, outcome.next_cursor = False, way.cut_at
+        way.is_finished = True
+        self._deliver(way)
 
     async def _recall(self, way: Way, lookup: Lookup) -> None:
         """Take up what the store has of a handle."""
@@ -110,7 +127,7 @@ class Walker:
         outcome.complete = state == "complete"
         if state == "failed":
             outcome.error = FollowingError(lookup.error or "an earlier run could not look it up")
-        if state == "pending" and self._is_at_limit(way):  # there is nothing left to buy
+        if state == "pending" and way.is_at_limit(self._run):  # there is nothing left to buy
             way.state = "limited"
             await self._note_end(way)
             outcome.from_store = True
@@ -129,20 +146,17 @@ class Walker:
             except AnsweredCancellation as cancellation:
                 self._leave(way)
                 page, body = cancellation.answer
-            self._note_page(way, page)
-            is_kept = self._session is None or await self._store(way, page, body, self._session)
-            if is_kept and (self.show is not None or not self._run.keep_accounts):
-                await self._hand_over(way, page)
+            if way.has_landed:
+                way.has_landed = False
+            else:
+                self._note_page(way, page)
+                is_kept = self._session is None or await self._store(way, page, body, self._session)
+                if is_kept and (self.show is not None or not self._run.keep_accounts):
+                    await self._hand_over(way, page)
             if way.state in _ENDS:
                 return
             page.raise_for_status()
             followed.add(cursor)
-
-    def _is_at_limit(self, way: Way) -> bool:
-        limit, max_pages = self._run.limit_per_handle, self._run.max_pages
-        return (limit is not None and way.rows >= limit) or (
-            max_pages is not None and way.outcome.pages >= max_pages
-        )
 
     def _recall_cursors(self, way: Way) -> set[str | None]:
         """Give the cursors that an earlier run followed, and that are not to be followed again."""
@@ -182,7 +196,7 @@ class Walker:
         outcome.status = page.status
         if page.total is not None:
             outcome.total = page.total
-        way.state, outcome.next_cursor = self._choose_state(way, page)
+        way.state, outcome.next_cursor = way.choose_state(page, self._run)
         outcome.complete = way.state == "complete"
         self._add_rows(way, page)
 
@@ -228,17 +242,6 @@ class Walker:
         """Ask for nothing more, and wait for no room: what is paid is kept, then all is over."""
         self._end("cancelled", None)
         way.is_left = True
-
-    def _choose_state(self, way: Way, page: FollowingPage) -> tuple[LookupState, str | None]:
-        """Tell what becomes of a lookup after a page, and where it goes on if it does."""
-        if page.status != _FOUND:
-            # In the middle of a list it is asked again from there, if at all.
-            return ("complete", None) if page.cursor is None else ("failed", page.cursor)
-        if not page.has_more:
-            return "complete", None
-        if self._is_at_limit(way):
-            return "limited", page.next_cursor or page.cursor
-        return ("pending", page.next_cursor) if page.next_cursor else ("failed", page.cursor)
 
     async def _fail(self, way: Way, error: FollowingError) -> None:
         """Note what ended a lookup, and end the run if it speaks of no handle."""
