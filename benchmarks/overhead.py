@@ -31,6 +31,7 @@ from tiktok_following._limits import AdaptiveLimit, Pause, RetryQuota
 from tiktok_following._pipeline import Pipeline
 from tiktok_following._sending import Sending, TakeTurn
 from tiktok_following._throttle import Throttle
+from tiktok_following._turns import Turns
 from tiktok_following._watch import Watch
 from tiktok_following._wire import Request, Response, parse_following_response
 
@@ -87,6 +88,7 @@ class Stocked:
     def __init__(self) -> None:
         self.transport = Answered()
         self.pages = make_throttle()
+        self.turns = Turns(time.monotonic)
         self.watch = Watch()
         self._page = parse_following_response(REQUEST, RESPONSE, KEY)
 
