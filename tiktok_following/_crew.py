@@ -231,10 +231,10 @@ class Crew:
                 outcome = self._feed.take_at_once() or await self._wait(self._feed.take())
                 if outcome is None:
                     break
-                handle, reader = outcome.handle, self.outbox.landings
-                way = Way(next(self._numbers), handle or "", outcome, reader=reader)
+                handle, reader = outcome.handle or "", self.outbox.landings
+                way = Way(next(self._numbers), handle, outcome, reader)
                 outcome = None  # whoever gets it may let go of it
-                if handle is None:
+                if not handle:
                     self._deliver(way)
                 elif self._session is None or await self._wait(self._claim(way, self._session)):
                     await self.walker.walk(way)

@@ -135,8 +135,10 @@ class Walker:
 
     async def _read(self, way: Way) -> None:
         """Walk the list from where it stands to its end or a limit."""
-        start, followed = way.outcome.next_cursor, self._recall_cursors(way)
-        page = None
+        start, page = way.outcome.next_cursor, None
+        followed: set[str | None] = set()
+        if self._session is not None and way.outcome.pages:
+            followed = self._recall_cursors(way, self._session)
         while True:
             cursor = choose_cursor(page, start, way.handle, followed)
             if way.is_left:
@@ -158,11 +160,9 @@ class Walker:
             page.raise_for_status()
             followed.add(cursor)
 
-    def _recall_cursors(self, way: Way) -> set[str | None]:
+    def _recall_cursors(self, way: Way, session: StoreSession) -> set[str | None]:
         """Give the cursors that an earlier run followed, and that are not to be followed again."""
-        if not way.outcome.pages or self._session is None:
-            return set()
-        cursors = self._session.cursors(way.index)
+        cursors = session.cursors(way.index)
         start = way.outcome.next_cursor
         # The last page may be asked for once more: the profile was private, or the limit cut it.
         return set(cursors) - ({start} if cursors[-1:] == [start] else set())

@@ -27,6 +27,8 @@ class Way:
     """Its place among the handles that were not passed over before the store was asked."""
     handle: str
     outcome: Outcome
+    reader: Landings | None
+    """Who reads its answers, if it waits for them; `None` if that is always the worker."""
     charged: int = 0
     """Credits that it cost so far."""
     at_risk: int = 0
@@ -39,8 +41,6 @@ class Way:
     """The lookup's in the store."""
     rows: int = 0
     state: LookupState = "pending"
-    reader: Landings | None = None
-    """Who reads its answers, if it waits for them; `None` if that is always the worker."""
     has_landed: bool = False
     """Whether the page that its worker waits for was read and noted by the consumer."""
     is_finished: bool = False
