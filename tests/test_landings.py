@@ -3,6 +3,7 @@
 import asyncio
 from itertools import count
 
+import aiohttp
 import pytest
 from conftest import MakeClient
 from held_turns import hold_landings, until_waiting
@@ -70,6 +71,23 @@ async def test_the_pages_of_a_long_list_are_read_one_by_one(
     assert len(reads) == sandbox.credits_charged == 3
     expected = [row["handle"] for row in sandbox.profile("nasa").accounts[:80]]
     assert [account.handle for account in outcome.accounts] == expected
+
+
+async def test_it_is_the_same_over_a_session_of_ones_own(
+    make_client: MakeClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = make_client(session=session)
+        async with client.following_many(["nasa", *SHORT[:3]], concurrency=2) as run:
+            reads = count_reads(run, monkeypatch)
+            given = {outcome.handle: outcome async for outcome in run}
+    assert {handle: outcome.credits for handle, outcome in given.items()} == {
+        "nasa": 4,
+        **dict.fromkeys(SHORT[:3], 1),
+    }
+    assert all(outcome.complete for outcome in given.values())
+    assert len(reads) >= 4
+    assert run.usage.credits_charged == sandbox.credits_charged == 7
 
 
 async def test_what_cannot_be_read_is_told_by_the_outcome_and_booked_once(

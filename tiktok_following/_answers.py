@@ -14,6 +14,7 @@ from ._ledger import Permit, Reader
 from ._sending import Sending
 from ._transport import Transport
 from ._turns import Turns
+from ._wire import Response
 
 
 class Answers:
@@ -31,39 +32,37 @@ class Answers:
         self._turns = turns
 
     def wait(
-        self, call: Call[Any], permit: Permit, sending: Sending | None
+        self, call: Call[Any], permit: Permit, came: Sending | Response
     ) -> Awaitable[None] | None:
         """Note that an answer is here, and give what is to be awaited before it is read, if any.
 
-        With its `sending` it is read by who waits for what it says, if anybody does.
+        It is read by who waits for what it says, if anybody does.
+
+        Args:
+            call: Whose it is.
+            permit: What it was sent with.
+            came: The answer, or the sending that holds it.
         """
         call.throttle.note_answer()
         if not call.options.takes_turns:
             return None
-        bill = call.bill
-        if sending is not None and bill is not None and not call.is_watched:
-            reader = bill.reader
-            if reader is not None and reader.is_awaited:
-                call.deadline.end()
-                return reader.add(partial(self._land, call, permit, sending, reader))
+        reader = None if call.bill is None or call.is_watched else call.bill.reader
+        if reader is not None and reader.is_awaited:
+            call.deadline.end()
+            return reader.add(partial(self._land, call, permit, came, reader))
         if self._turns.take_at_once():
             return None
         call.deadline.end()  # it came in time, whenever its turn is
         return self._turns.take()
 
-    def _land(self, call: Call[Any], permit: Permit, sending: Sending, reader: Reader) -> None:
+    def _land(
+        self, call: Call[Any], permit: Permit, came: Sending | Response, reader: Reader
+    ) -> None:
         """Read an answer and book it; who asked reads it again to see what is wrong with it."""
-        response = self._transport.rescue(sending)
+        response = came if isinstance(came, Response) else self._transport.rescue(came)
         assert response is not None  # noqa: S101 - for the type checkers # nosec B101
         try:
             answer = call.parse(call.request, response, self._key)
         except RequestError:
             return
-        charged, kind = call.read_books(answer)
-        call.spent = charged, 0
-        call.throttle.approve(permit)
-        call.settle(permit)
-        call.quota.give_back()
-        call.ledger.finish(kind)
-        call.answer = answer
-        reader.take(call.bill, answer)
+        reader.take(call.bill, call.accept(permit, answer))

@@ -55,7 +55,7 @@ class Call(Generic[T]):
     is_watched: bool = False
     """Whether somebody hears of its attempts."""
     answer: T | None = None
-    """The answer, where another than the task that waits for it has read and booked it."""
+    """The answer, once it is booked, maybe by another than the task that waits for it."""
     attempts: int = 0
     failed: RequestError | None = None
     """How the last attempt ended."""
@@ -77,8 +77,19 @@ class Call(Generic[T]):
         error.sent_at = self.sent_at
         return error
 
+    def accept(self, permit: Permit, answer: T) -> T:
+        """Book an answer that is as it should be."""
+        charged, kind = self.read_books(answer)
+        self.spent = charged, 0
+        self.throttle.approve(permit)
+        self.settle(permit)
+        self.quota.give_back()
+        self.ledger.finish(kind)
+        self.answer = answer
+        return answer
+
     def settle(self, permit: Permit) -> None:
-        """Book what the last attempt cost, unless that was done with its answer."""
+        """Book what the last attempt cost, unless it was booked with its answer."""
         if self.answer is not None:
             return
         (charged, at_risk), bill = self.spent, self.bill

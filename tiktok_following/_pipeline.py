@@ -188,15 +188,11 @@ class Pipeline:
         call.sent_at, call.spent = permit.sent_at, (0, 0)
         try:
             response = await self._transport.send(call.request.url, sending)
-            if call.answer is not None:
-                return call.answer
             lacks_turn = response.status == STATUS_OK and not sending.had_turn
-            if lacks_turn and (turn := self._answers.wait(call, permit, None)) is not None:
+            if lacks_turn and (turn := self._answers.wait(call, permit, response)) is not None:
                 await turn
-            answer = call.parse(call.request, response, self._key)
-            charged, kind = call.read_books(answer)
-            call.spent = charged, 0
-            call.throttle.approve(permit)
+            if (answer := call.answer) is None:
+                answer = call.accept(permit, call.parse(call.request, response, self._key))
         except RequestError as error:
             self._fail(call, permit, error)
             raise
@@ -210,8 +206,6 @@ class Pipeline:
             raise AnsweredCancellation(paid) from None
         finally:
             call.settle(permit)
-        call.quota.give_back()
-        call.ledger.finish(kind)
         return answer
 
     def _fail(self, call: Call[T], permit: Permit, error: RequestError) -> None:
